@@ -1,0 +1,130 @@
+"""The database: one engine, short transactions, and the migrations that make its tables.
+
+SQLite in WAL mode under the data directory. Every writing transaction begins IMMEDIATE, so that it waits for
+the lock at its start (``busy_timeout``) instead of failing in the middle when two writers meet.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+from sqlalchemy import Connection, DateTime, Dialect, create_engine, event
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.types import TypeDecorator
+
+from lorestream.errors import StartRefused
+
+BUSY_TIMEOUT_SECONDS = 10
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class Utc(TypeDecorator[datetime]):
+    """A point in time: aware and in UTC in Python, naive UTC in SQLite."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Store UTC without its zone; a naive value is a mistake."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime reached the database")
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give the zone back."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class Base(DeclarativeBase):
+    """The root of every mapped class; ``*/models.py`` files subclass it."""
+
+
+def now() -> datetime:
+    """The current time, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def _configure(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # the driver must not begin transactions of its own
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode = WAL")
+        # WAL with FULL: a commit that was acknowledged survives a power cut (promise P5).
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("lorestream_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+class Database:
+    """Short transactions over one SQLite file. Built without I/O; ``migrate`` before the first use."""
+
+    def __init__(self, path: Path) -> None:
+        """Remember the file; nothing is opened yet."""
+        self.path = path
+        self._engine = create_async_engine(f"sqlite+aiosqlite:///{path}", pool_size=8, max_overflow=8)
+        _configure(self._engine.sync_engine)
+        self._readers = async_sessionmaker(self._engine, expire_on_commit=False)
+        self._writers = async_sessionmaker(
+            self._engine.execution_options(lorestream_write=True), expire_on_commit=False
+        )
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncSession]:
+        """A consistent snapshot for reading."""
+        async with self._readers() as session:
+            yield session
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncSession]:
+        """A transaction that commits at the end of the block and rolls back on an exception."""
+        async with self._writers() as session, session.begin():
+            yield session
+
+    async def close(self) -> None:
+        """Close every pooled connection."""
+        await self._engine.dispose()
+
+    def migrate(self) -> None:
+        """Bring the tables to this version's schema (blocking: call it in a thread).
+
+        Raises StartRefused when the file is not a database or is of a newer version; it is never re-created.
+        """
+        engine = create_engine(f"sqlite:///{self.path}")
+        _configure(engine)
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+        try:
+            with engine.execution_options(lorestream_write=True).connect() as connection:
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+        except (DatabaseError, sqlite3.DatabaseError) as error:
+            raise StartRefused(
+                f"The database {self.path} cannot be opened ({type(error.__cause__ or error).__name__}). "
+                "If the file is damaged, restore a backup; it was not changed."
+            ) from error
+        except CommandError as error:
+            raise StartRefused(
+                f"The database {self.path} was made by a newer Lorestream; please update Lorestream."
+            ) from error
+        finally:
+            engine.dispose()

@@ -1,0 +1,1 @@
+"""Translations of the one event stream for each kind of client."""

@@ -1,0 +1,1 @@
+"""Vectors and ids, nothing else."""

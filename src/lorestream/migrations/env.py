@@ -1,0 +1,8 @@
+"""Alembic's environment: runs inside the connection that ``db.Database.migrate`` opened."""
+
+from alembic import context
+
+connection = context.config.attributes["connection"]
+context.configure(connection=connection, target_metadata=None, transaction_per_migration=True)
+with context.begin_transaction():
+    context.run_migrations()

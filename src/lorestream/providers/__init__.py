@@ -1,0 +1,1 @@
+"""Chat models and embedders: one port each, an adapter per kind of server."""

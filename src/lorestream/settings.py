@@ -1,0 +1,154 @@
+"""Settings: the only reader of the environment (variables with the prefix LORESTREAM_, or a .env file)."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "LORESTREAM_"
+MODEL_NAME = re.compile(r"auto|reader|(ollama|openai):\S{1,200}")
+EMBEDDER_NAME = re.compile(r"minilm|(ollama|openai):\S{1,200}")
+KIB, MIB = 1024, 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, typed and bounded; frozen once read."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True, validate_default=True
+    )
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    data_dir: Path = Field(Path("data"), description="Where the database, uploads, secret key and models are kept.")
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Host names that requests may name, comma-separated; empty allows all."
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Addresses or networks of proxies whose X-Forwarded-For is believed."
+    )
+
+    registration: Literal["open", "closed"] = Field("open", description="Who may register.")
+    password_min_length: int = Field(8, ge=8, le=128, description="Shortest password, in characters.")
+    access_token_seconds: int = Field(600, ge=30, le=3600, description="Life of an access token.")
+    refresh_token_seconds: int = Field(30 * 86400, ge=600, le=365 * 86400, description="Life of a login without use.")
+
+    model: str = Field(
+        "auto",
+        description="Language model: auto, reader, ollama:NAME or openai:NAME. auto takes a running "
+        "Ollama with a model, else OPENAI_BASE_URL or OPENAI_API_KEY, else reader.",
+    )
+    ollama_url: str = Field("http://127.0.0.1:11434", description="Where Ollama listens.")
+    openai_base_url: str | None = Field(
+        None, description="Any OpenAI-compatible server, such as http://127.0.0.1:8080/v1."
+    )
+    openai_api_key: SecretStr | None = Field(None, description="The key sent to OPENAI_BASE_URL.")
+    temperature: float = Field(0.0, ge=0, le=2, description="Sampling temperature.")
+    max_output_tokens: int = Field(512, ge=1, le=32768, description="Longest answer, in tokens.")
+    context_tokens: int = Field(
+        8192,
+        ge=1024,
+        le=1_048_576,
+        description="Context window asked of the model and budgeted for.",
+    )
+    connect_timeout_seconds: float = Field(5, gt=0, le=60, description="To reach the model's server.")
+    first_token_timeout_seconds: float = Field(
+        60, gt=0, le=3600, description="From the request to the model's first token."
+    )
+    idle_timeout_seconds: float = Field(30, gt=0, le=3600, description="Longest silence in mid-answer.")
+    total_timeout_seconds: float = Field(300, gt=0, le=7200, description="Longest time for an answer.")
+    reader_words_per_second: int = Field(
+        120,
+        ge=0,
+        le=100_000,
+        description="Pace of the built-in reader's quotations; 0 for no pacing.",
+    )
+
+    embedder: str = Field("minilm", description="Embedding model: minilm (built in), ollama:NAME or openai:NAME.")
+    relevance_floor: float = Field(
+        0.2, ge=0, le=1, description="Passages less relevant than this are not used (0 uses all)."
+    )
+
+    max_upload_bytes: int = Field(64 * MIB, ge=KIB, le=4096 * MIB, description="Largest file that can be uploaded.")
+    parse_timeout_seconds: float = Field(120, gt=0, le=3600, description="Longest time to read one file.")
+    parse_memory_bytes: int = Field(
+        1024 * MIB,
+        ge=128 * MIB,
+        le=65536 * MIB,
+        description="Memory that reading one file may take.",
+    )
+
+    query_rate: str = Field("30/minute", description="Questions per client address at /query and /query/stream, each.")
+    disconnect_grace_seconds: float = Field(
+        30, ge=0, le=3600, description="How long a resumable answer goes on with nobody reading."
+    )
+    drain_seconds: float = Field(20, ge=0, le=600, description="Time for running answers at shutdown.")
+    heartbeat_seconds: float = Field(10, gt=0, le=10, description="Longest silence of an event stream.")
+    log_retention_seconds: float = Field(
+        300, ge=0, le=86400, description="How long an ended answer can be resumed event by event."
+    )
+    log_max_bytes: int = Field(256 * MIB, ge=MIB, le=65536 * MIB, description="Memory for all event logs together.")
+    max_answer_bytes: int = Field(MIB, ge=KIB, le=64 * MIB, description="Longest answer, in bytes of UTF-8.")
+
+    @field_validator("allowed_hosts", "trusted_proxies", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for part in value:
+            if part == "*":
+                raise ValueError("'*' would believe a forged client address; name the proxies' addresses")
+            ipaddress.ip_network(part, strict=False)
+        return value
+
+    @field_validator("model")
+    @classmethod
+    def _model(cls, value: str) -> str:
+        if not MODEL_NAME.fullmatch(value):
+            raise ValueError(f"{value!r} is not auto, reader, ollama:NAME or openai:NAME")
+        return value
+
+    @field_validator("embedder")
+    @classmethod
+    def _embedder(cls, value: str) -> str:
+        if not EMBEDDER_NAME.fullmatch(value):
+            raise ValueError(f"{value!r} is not minilm, ollama:NAME or openai:NAME")
+        return value
+
+    @field_validator("ollama_url", "openai_base_url")
+    @classmethod
+    def _http_url(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^\s@/?#]+(/[^\s@?#]*)?", value):
+            raise ValueError(f"{value!r} is not an http:// or https:// address without user or query")
+        return value.rstrip("/") if value else value
+
+    @field_validator("query_rate")
+    @classmethod
+    def _rate(cls, value: str) -> str:
+        if not re.fullmatch(r"[1-9]\d{0,6}/(second|minute|hour|day)", value):
+            raise ValueError(f"{value!r} is not a rate such as 30/minute")
+        return value
+
+    @model_validator(mode="after")
+    def _openai_needs_an_address(self) -> Settings:
+        named = self.model.startswith("openai:") or self.embedder.startswith("openai:")
+        if named and not (self.openai_base_url or self.openai_api_key):
+            raise ValueError("openai:… needs LORESTREAM_OPENAI_BASE_URL or LORESTREAM_OPENAI_API_KEY")
+        return self
+
+
+def unknown_variables() -> list[str]:
+    """Names in the environment that carry our prefix and mean nothing: misspelt, or of another version."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)

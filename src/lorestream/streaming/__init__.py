@@ -1,0 +1,1 @@
+"""Events, their append-only log, the runs that write it and the SSE framing that carries it."""
