@@ -3,13 +3,14 @@
 LorestreamError
 ├── Refused                 the caller's doing; a real HTTP status before any byte of a stream
 │   ├── InvalidInput  NotFound  Unauthenticated  Forbidden  Conflict  Gone
-│   ├── PayloadTooLarge  UnsupportedType  RateLimited  ShuttingDown
-└── RunFailed               ends a run; an ``error`` event in a stream, a problem document elsewhere
-    ├── NoDocuments  RetrievalFailed  ContextTooLong  LimitReached
-    ├── ModelUnavailable  ModelNotFound  ModelAuthFailed  ModelRateLimited
-    ├── ModelError  ModelProtocolError  UpstreamTruncated
-    ├── FirstTokenTimeout  IdleTimeout  TotalTimeout
-    └── Overloaded  Interrupted  Shutdown  Internal
+│   └── PayloadTooLarge  UnsupportedType  RateLimited  ShuttingDown  StorageFull  Busy
+├── RunFailed               ends a run; an ``error`` event in a stream, a problem document elsewhere
+│   ├── NoDocuments  RetrievalFailed  ContextTooLong  LimitReached
+│   ├── ModelUnavailable  ModelNotFound  ModelAuthFailed  ModelRateLimited
+│   ├── ModelError  ModelProtocolError  UpstreamTruncated
+│   ├── FirstTokenTimeout  IdleTimeout  TotalTimeout
+│   └── Overloaded  Interrupted  Shutdown  Internal
+└── StartRefused            the process does not start
 
 Every leaf has a stable ``code`` for machines and a message for a person; the message never holds an
 exception's text. The codes, statuses and the status a message keeps are those of docs/design.md, section 4.
@@ -266,3 +267,15 @@ def to_problem(error: LorestreamError, instance: str | None = None) -> dict[str,
     if instance:
         problem["instance"] = instance
     return problem
+
+
+def _leaves(root: type[LorestreamError]) -> list[type[LorestreamError]]:
+    return [root, *(leaf for child in root.__subclasses__() for leaf in _leaves(child))]
+
+
+def failure(code: str, message: str, retry_after: int | None, fields: dict[str, Any]) -> RunFailed:
+    """The failure that an ``error`` event told of, so that a door without a stream can answer with its status."""
+    kind = next((leaf for leaf in _leaves(RunFailed) if leaf.code == code), Internal)
+    made = kind(message, retry_after=retry_after, fields=fields)
+    assert isinstance(made, RunFailed)
+    return made

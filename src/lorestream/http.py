@@ -5,22 +5,25 @@ All middleware here is pure ASGI: nothing stands between a stream and its socket
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
+import json
 import logging
 import re
 import secrets
+from collections.abc import Coroutine, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol, TypeVar
+from urllib.parse import quote
 
-import msgspec
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.params import Depends
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, APIRouter, APIWebSocketRoute, iter_route_contexts
 from pydantic import BaseModel, ConfigDict
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -28,10 +31,22 @@ from lorestream.errors import Internal, InvalidInput, LorestreamError, PayloadTo
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
+# A client that takes nothing for this long is given up; its run goes on or ends as its policy says.
+WRITE_TIMEOUT_SECONDS = 30
+
 MAX_JSON_BYTES = 1024 * 1024
 # Room for the multipart framing and the form's other fields around an uploaded file.
 MULTIPART_OVERHEAD_BYTES = 64 * 1024
+MAX_FIELD_NAME = 200
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+CONTENT_LENGTH = re.compile(r"\d{1,15}", re.ASCII)
+ROUTING_ADVICE = {
+    400: "The request could not be read; check its body and its Content-Type.",
+    404: "There is nothing at this address.",
+    405: "This address does not take that method.",
+}
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -54,19 +69,19 @@ class Body(BaseModel):
 def from_state(name: str) -> Any:
     """A dependency that reads one member of the state that the lifespan yielded."""
 
-    def read(request: Request) -> Any:
-        return getattr(request.state, name)
+    def read(connection: HTTPConnection) -> Any:
+        return getattr(connection.state, name)
 
     return Depends(read)
 
 
-def client_ip(request: Request) -> str:
+def client_ip(connection: HTTPConnection) -> str:
     """The caller's address as a rate-limit key: an IPv6 caller counts as its /64 network.
 
     uvicorn has already replaced the peer by the right-most untrusted X-Forwarded-For hop where the peer is one
     of the trusted proxies.
     """
-    host = request.client.host if request.client else "unknown"
+    host = connection.client.host if connection.client else "unknown"
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
@@ -74,7 +89,7 @@ def client_ip(request: Request) -> str:
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped:
             return str(address.ipv4_mapped)
-        return str(ipaddress.ip_network((address, 64), strict=False))
+        return str(ipaddress.IPv6Network((int(address), 64), strict=False))
     return str(address)
 
 
@@ -86,7 +101,7 @@ def problem_response(error: LorestreamError, request_id: str | None) -> Response
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     return Response(
-        msgspec.json.encode(to_problem(error, request_id)),
+        json.dumps(to_problem(error, request_id)),  # escapes lone surrogates, which are not UTF-8
         status_code=error.status,
         headers=headers,
         media_type="application/problem+json",
@@ -94,9 +109,10 @@ def problem_response(error: LorestreamError, request_id: str | None) -> Response
 
 
 def _validation_problem(error: RequestValidationError) -> InvalidInput:
-    # Only the place and the reason: the input itself may be a password.
+    # Only the place and the reason: the input itself may be a password. Names of unknown fields are input, too.
     found = [
-        {"field": ".".join(str(part) for part in item["loc"]), "reason": item["msg"]} for item in error.errors()[:20]
+        {"field": ".".join(str(part) for part in item["loc"])[:MAX_FIELD_NAME], "reason": item["msg"]}
+        for item in error.errors()[:20]
     ]
     summary = "; ".join(f"{item['field']}: {item['reason']}" for item in found)
     return InvalidInput(f"The request is not valid: {summary}", fields={"errors": found})
@@ -108,7 +124,7 @@ class HttpFailure(LorestreamError):
     def __init__(self, status: int, headers: dict[str, str] | None) -> None:
         """Take the status; code and title follow from it."""
         phrase = HTTPStatus(status).phrase
-        super().__init__(f"{phrase}.")
+        super().__init__(ROUTING_ADVICE.get(status, f"{phrase}."))
         self.headers = headers or {}
         vars(self).update(status=status, title=phrase, code=phrase.lower().replace(" ", "_"))
 
@@ -131,40 +147,63 @@ def install_error_handlers(app: FastAPI) -> None:
         response.headers.update(failure.headers)
         return response
 
-    async def unexpected(request: Request, _error: Exception) -> Response:
-        return problem_response(Internal(), request.scope.get("request_id"))
-
     app.add_exception_handler(LorestreamError, ours)
     app.add_exception_handler(RequestValidationError, validation)
     app.add_exception_handler(HTTPException, routing)
-    app.add_exception_handler(Exception, unexpected)
 
 
 def add_slash_twins(app: FastAPI) -> None:
     """Let every API path answer with and without a trailing slash, without a redirect.
 
-    Call it once, after all routes are there. The published form stays the only one in the schema.
+    The published form stays the only one in the schema.
     """
-    routes = [route for route in app.routes if isinstance(route, APIRoute)]
-    known = {(route.path, method) for route in routes for method in route.methods or ()}
-    for route in routes:
-        twin = route.path[:-1] if route.path.endswith("/") else route.path + "/"
-        if twin and not any((twin, method) in known for method in route.methods or ()):
-            app.add_api_route(
-                twin,
-                route.endpoint,
-                methods=list(route.methods or ()),
-                status_code=route.status_code,
-                response_model=route.response_model,
-                response_class=route.response_class,
-                dependencies=route.dependencies,
-                include_in_schema=False,
-                name=f"{route.name}:twin",
-            )
+    app.router.redirect_slashes = False
+    app.add_middleware(SlashTwins, router=app.router)
+
+
+class SlashTwins:
+    """Hands a request for a path's other slash form on under the form that has a route."""
+
+    def __init__(self, app: ASGIApp, router: APIRouter) -> None:
+        """Wrap the application; runs at the first request, when every route is there."""
+        self.app = app
+        paths: dict[str, list[str]] = {"any": []}
+        for route in iter_route_contexts(router.routes):
+            # Catch-alls (the page, mounts) take every form themselves, and would hide the twins of the others.
+            if isinstance(route.original_route, APIRoute | APIWebSocketRoute) and ":path}" not in (route.path or ""):
+                pattern = _path_pattern(route.path or "")
+                for method in {"any", *(route.methods or {"websocket"})}:
+                    paths.setdefault(method, []).append(pattern)
+        self._known = {method: re.compile("|".join(patterns)) for method, patterns in paths.items() if patterns}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Choose the form."""
+        if scope["type"] in ("http", "websocket"):
+            path = self._published(scope.get("method", "websocket"), scope["path"])
+            if path != scope["path"]:
+                scope = {**scope, "path": path, "raw_path": quote(path).encode()}
+        await self.app(scope, receive, send)
+
+    def _published(self, method: str, path: str) -> str:
+        twin = path[:-1] if path.endswith("/") else path + "/"
+        for known in (self._known.get(method), self._known.get("any")):
+            if known and known.fullmatch(path):
+                return path
+            if known and known.fullmatch(twin):
+                return twin
+        return path
+
+
+def _path_pattern(path: str) -> str:
+    return "[^/]+".join(re.escape(literal) for literal in re.split(r"\{[^}]*\}", path))
 
 
 class RequestContext:
-    """Gives each request an id (``X-Request-Id``), and each response the security headers."""
+    """Gives each request an id (``X-Request-Id``), each response the security headers, each failure an answer.
+
+    Add it last, so that it is outermost. A failure that nothing else knew is logged here with the request's id: the
+    framework's own handler stands outside of all middleware, so its 500 would carry neither id nor headers.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         """Wrap the application."""
@@ -178,16 +217,26 @@ class RequestContext:
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         scope["request_id"] = request_id
+        started = False
 
         async def send_with_headers(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = request_id
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 
-        await self.app(scope, receive, send_with_headers)
+        try:
+            await self.app(scope, receive, send_with_headers)
+        except Exception:
+            # A response that has begun must break off visibly; ending it here would look like its end.
+            if started:
+                raise
+            log.exception("request %s failed: %s %s", request_id, scope["method"], scope["path"])
+            await problem_response(Internal(), request_id)(scope, receive, send_with_headers)
 
 
 class BodyLimit:
@@ -212,9 +261,8 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         limit = self._limit(scope)
-        refusal = PayloadTooLarge(f"The request is larger than the {limit} bytes this server takes here.")
-        declared = Headers(scope=scope).get("content-length", "0")
-        if not declared.isascii() or not declared.isdigit() or int(declared) > limit:
+        refusal = _refusal_of_length(Headers(scope=scope).get("content-length", "0"), limit)
+        if refusal:
             await problem_response(refusal, scope.get("request_id"))(scope, receive, send)
             return
         received, exceeded, started = 0, False, False
@@ -240,4 +288,84 @@ class BodyLimit:
             if not exceeded:
                 log.info("a client left while its request was read")
         if exceeded and not started:
-            await problem_response(refusal, scope.get("request_id"))(scope, receive, send)
+            await problem_response(_too_large(limit), scope.get("request_id"))(scope, receive, send)
+
+
+def _too_large(limit: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"The request is larger than the {limit} bytes this server takes here.")
+
+
+def _refusal_of_length(declared: str, limit: int) -> LorestreamError | None:
+    if not CONTENT_LENGTH.fullmatch(declared):
+        return InvalidInput("The Content-Length of the request is not a plausible number of bytes.")
+    return _too_large(limit) if int(declared) > limit else None
+
+
+class EventSource(Protocol):
+    """What an event stream sends: blocks of bytes, None at the end."""
+
+    async def next(self, wait_seconds: float) -> bytes | None:
+        """The next block; a heartbeat after ``wait_seconds`` of silence; None when the stream is over."""
+        ...
+
+    def close(self) -> None:
+        """The stream's connection is gone; called at least once, whatever happened."""
+        ...
+
+
+class EventStream(Response):
+    """An event stream over plain ASGI: one send per wake-up, and a watcher that notices at once when the client left.
+
+    A watcher is needed because uvicorn's ``send`` returns silently after a disconnect; without it a run whose model is
+    silent would not be stopped until its next token.
+    """
+
+    def __init__(self, source: EventSource, headers: Mapping[str, str], first: bytes, heartbeat_seconds: float) -> None:
+        """``first`` goes out before the first block, in the same write."""
+        super().__init__(headers=headers)
+        del self.headers["content-length"]
+        self._source = source
+        self._first = first
+        self._heartbeat_seconds = heartbeat_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send until the source's end or the client's disconnect."""
+        watcher = asyncio.create_task(self._watch(receive))
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            prefix = self._first
+            while (block := await self._source.next(self._heartbeat_seconds)) is not None and not watcher.done():
+                async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
+                    await send({"type": "http.response.body", "body": prefix + block, "more_body": True})
+                prefix = b""
+            if not watcher.done():
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except TimeoutError:
+            log.info("an event stream's client did not read for %d seconds; closing", WRITE_TIMEOUT_SECONDS)
+        finally:
+            watcher.cancel()
+            self._source.close()
+
+    async def _watch(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._source.close()
+
+
+async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Await ``work``, cancelling it when the client disconnects: for answers that are not streamed."""
+    task = asyncio.create_task(work)
+    watcher = asyncio.create_task(_until_disconnect(request))
+    try:
+        await asyncio.wait([task, watcher], return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnect
+        return task.result()
+    finally:
+        for one in (task, watcher):
+            one.cancel()
+
+
+async def _until_disconnect(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

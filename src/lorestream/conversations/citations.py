@@ -1,0 +1,49 @@
+"""The citations of a finished answer, each checked against its passage. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from lorestream.streaming.events import Citation
+from lorestream.text import content_words, sentence_spans
+
+_MARK = re.compile(r"\[(\d{1,3}(?:\s?[,;]\s?\d{1,3}){0,9})\]")
+_QUOTATION = re.compile(r"[“\"„«]([^“”\"„«»]{12,2000})[”\"“»]")
+
+
+def find(answer: str, passages: Mapping[int, str]) -> list[Citation]:
+    """Every citation in the answer, in order; numbers that are no passage's are left out.
+
+    ``passages`` maps the numbers given before generation to the passages' whole texts. A citation's range is the
+    sentence that it stands in or follows, as character offsets in the answer.
+    """
+    spans = sentence_spans(answer)
+    found: list[Citation] = []
+    for mark in _MARK.finditer(answer):
+        start, end = _cited_sentence(answer, spans, mark.start(), mark.end())
+        numbers = map(int, re.findall(r"\d+", mark[1]))
+        found += [Citation(n, start, end, support(answer[start:end], passages[n])) for n in numbers if n in passages]
+    return found
+
+
+def support(sentence: str, passage: str) -> float:
+    """How well a passage supports a sentence: 1 for a quotation that it holds word for word, else the share of the
+    sentence's content words that it holds, from 0 to 1, to two decimals.
+    """
+    quoted = _QUOTATION.search(sentence)
+    if quoted and quoted[1] in passage:
+        return 1.0
+    wanted = set(content_words(_MARK.sub(" ", sentence)))
+    return round(len(wanted & set(content_words(passage))) / len(wanted), 2) if wanted else 0.0
+
+
+def _cited_sentence(answer: str, spans: list[tuple[int, int]], start: int, end: int) -> tuple[int, int]:
+    """The sentence around a mark; a mark that begins its span (after a full stop) belongs to the sentence before."""
+    previous = (start, end)
+    for span in spans:
+        if span[0] <= start < span[1]:
+            alone = not _MARK.sub("", answer[span[0] : end]).strip()
+            return (previous[0], end) if alone and previous != (start, end) else (span[0], max(span[1], end))
+        previous = span
+    return start, end

@@ -1,0 +1,85 @@
+"""Runs over HTTP: follow one, stop one, read what is stored of one."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Path, Query, Response
+
+from lorestream.accounts.routes import CurrentUser
+from lorestream.conversations.answer import Answers
+from lorestream.conversations.models import Message
+from lorestream.errors import Conflict, NotFound
+from lorestream.http import EventStream, from_state
+from lorestream.settings import Settings
+from lorestream.streaming import sse
+from lorestream.streaming.runs import Reader
+
+router = APIRouter(tags=["runs"])
+
+AnswersDep = Annotated[Answers, from_state("answers")]
+SettingsDep = Annotated[Settings, from_state("settings")]
+# Anything that is not a run id of ours is answered like a run that does not exist.
+RunId = Annotated[str, Path(max_length=64)]
+
+
+def event_stream(run_id: str, reader: Reader, settings: Settings) -> EventStream:
+    """A reader's frames as the response of a stream."""
+    headers = {**sse.HEADERS, "X-Run-Id": run_id}
+    return EventStream(reader, headers, sse.RETRY, settings.heartbeat_seconds)
+
+
+@router.get("/runs/{run_id}/events", response_class=Response, responses={200: {"content": {"text/event-stream": {}}}})
+async def follow(
+    user: CurrentUser,
+    answers: AnswersDep,
+    settings: SettingsDep,
+    run_id: RunId,
+    last_event_id: Annotated[str | None, Header(max_length=256)] = None,
+    after: Annotated[int | None, Query(ge=0, le=10**9)] = None,
+) -> Response:
+    """Replay what follows the cursor, then go on live; 204 once the terminal event was read."""
+    await answers.store.snapshot(user.user_id, run_id)
+    cursor = sse.parse_cursor(run_id, last_event_id, after)
+    position = await answers.runs.log.position(run_id)
+    if cursor > position.last:
+        raise Conflict("The cursor is ahead of this answer's events.")
+    if position.ended and cursor == position.last:
+        return Response(status_code=204, headers={"X-Run-Id": run_id})
+    return event_stream(run_id, answers.runs.follow(run_id, cursor), settings)
+
+
+@router.post("/runs/{run_id}/stop", status_code=202)
+async def stop(user: CurrentUser, answers: AnswersDep, run_id: RunId) -> dict[str, Any]:
+    """Stop an answer; what came of it is kept. Asking again changes nothing."""
+    await answers.store.snapshot(user.user_id, run_id)
+    return {"run_id": run_id, "stopping": await answers.runs.stop(run_id)}
+
+
+@router.get("/runs/{run_id}")
+async def snapshot(user: CurrentUser, answers: AnswersDep, run_id: RunId) -> dict[str, Any]:
+    """What is stored of a run: at most a second behind a live one, complete once it has ended."""
+    found = await answers.store.snapshot(user.user_id, run_id)
+    return {"question": found.question, **describe(found.answer)}
+
+
+def describe(message: Message) -> dict[str, Any]:
+    """A message as its owner sees it."""
+    if message.run_id is None:
+        raise NotFound
+    return {
+        "run_id": message.run_id,
+        "message_id": message.message_id,
+        "conversation_id": message.conversation_id,
+        "status": message.status,
+        "content": message.content,
+        "sources": message.sources or [],
+        "citations": message.citations or [],
+        "error": message.error,
+        "model": message.model,
+        "finish_reason": message.finish_reason,
+        "usage": message.usage,
+        "timings": message.timings,
+        "created_at": message.created_at,
+        "updated_at": message.updated_at,
+    }

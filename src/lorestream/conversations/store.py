@@ -1,0 +1,123 @@
+"""The messages in the database: every query names its owner, every end of a run is a compare-and-set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+from sqlalchemy import select, update
+
+from lorestream.conversations.models import Message
+from lorestream.db import Database, now
+from lorestream.errors import Interrupted, NotFound
+from lorestream.streaming.events import Done, Error, Fold, MessageStatus, Terminal
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The rows of a question that was just stored."""
+
+    run_id: str
+    question_id: str
+    answer_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A run as it is stored: its question and the answer as far as it is saved."""
+
+    question: str
+    answer: Message
+
+
+class MessageStore:
+    """Questions and answers."""
+
+    def __init__(self, db: Database) -> None:
+        """Use this database."""
+        self._db = db
+
+    async def begin(self, owner_id: str, question: str, door: str) -> Begun:
+        """Store a question and its running answer in one transaction: durable before the answer's first byte."""
+        begun = Begun(uuid4().hex, uuid4().hex, uuid4().hex)
+        at = now()
+        common: dict[str, Any] = {"owner_id": owner_id, "door": door, "created_at": at, "updated_at": at}
+        async with self._db.write() as session:
+            session.add(Message(message_id=begun.question_id, role="user", content=question, status="done", **common))
+            session.add(
+                Message(
+                    message_id=begun.answer_id,
+                    parent_id=begun.question_id,
+                    role="assistant",
+                    content="",
+                    status="running",
+                    run_id=begun.run_id,
+                    **common,
+                )
+            )
+        return begun
+
+    async def finish(self, run_id: str, fold: Fold, status: MessageStatus, terminal: Terminal) -> bool:
+        """Save an ended answer; False when the run had been ended already (by recovery), which stands."""
+        values = {**_content(fold), "status": status, **_ending(terminal)}
+        async with self._db.write() as session:
+            result = await session.execute(
+                update(Message).where(Message.run_id == run_id, Message.status == "running").values(values)
+            )
+        return bool(result.rowcount)  # type: ignore[attr-defined]
+
+    async def checkpoint(self, folds: Iterable[tuple[str, Fold]]) -> None:
+        """Save what running answers hold so far, all in one transaction."""
+        async with self._db.write() as session:
+            for run_id, fold in folds:
+                await session.execute(
+                    update(Message).where(Message.run_id == run_id, Message.status == "running").values(_content(fold))
+                )
+
+    async def snapshot(self, owner_id: str, run_id: str) -> Snapshot:
+        """A run of this owner; NotFound for an unknown run and for another owner's alike."""
+        async with self._db.read() as session:
+            answer = await session.scalar(select(Message).where(Message.run_id == run_id, Message.owner_id == owner_id))
+            if answer is None:
+                raise NotFound("There is no such answer.")
+            question = await session.scalar(
+                select(Message.content).where(Message.message_id == answer.parent_id, Message.owner_id == owner_id)
+            )
+        return Snapshot(question or "", answer)
+
+    async def interrupt_running(self) -> int:
+        """End every running answer as interrupted, its prefix kept; how many there were.
+
+        Call it only where no other process can be writing answers (the data directory is locked).
+        """
+        failure = Interrupted()
+        error = {"code": failure.code, "message": failure.message, "retryable": failure.retryable}
+        async with self._db.write() as session:
+            result = await session.execute(
+                update(Message)
+                .where(Message.status == "running")
+                .values(status=failure.message_status, error=error, updated_at=now())
+            )
+        return int(result.rowcount)  # type: ignore[attr-defined]
+
+
+def _content(fold: Fold) -> dict[str, Any]:
+    return {
+        "content": fold.answer,
+        "reasoning": fold.reasoning,
+        "sources": msgspec.to_builtins(fold.sources),
+        "updated_at": now(),
+    }
+
+
+def _ending(terminal: Terminal) -> dict[str, Any]:
+    match terminal:
+        case Done():
+            fields = ("model", "finish_reason", "usage", "timings", "citations")
+            return {name: msgspec.to_builtins(getattr(terminal, name)) for name in fields}
+        case Error():
+            error = {"code": terminal.code, "message": terminal.message, "retryable": terminal.retryable}
+            return {"error": error}

@@ -1,0 +1,112 @@
+"""The base contract: ``GET /query/stream/``, published and depended on, and its fold ``POST /query/``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import AfterValidator, Field
+
+from lorestream.accounts.routes import CurrentUser
+from lorestream.conversations.answer import Question
+from lorestream.conversations.routes import AnswersDep, SettingsDep, event_stream, follow
+from lorestream.errors import LorestreamError, failure
+from lorestream.http import Body, client_ip, from_state, unless_gone
+from lorestream.limits import RateLimiter
+from lorestream.streaming.events import Done, Error, Fold
+from lorestream.streaming.runs import OnDisconnect, Reader
+
+router = APIRouter(tags=["query"])
+
+LimiterDep = Annotated[RateLimiter, from_state("limiter")]
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("a question needs at least one character that is not white space")
+    return text
+
+
+QuestionText = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_not_blank)]
+Passages = Annotated[int, Field(ge=1, le=10)]
+DocId = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class QueryBody(Body):
+    """The body of ``POST /query/``."""
+
+    question: QuestionText
+    k: Passages = 4
+    doc_id: DocId | None = None
+
+
+@router.get(
+    "/query/stream/",
+    response_class=Response,
+    responses={200: {"content": {"text/event-stream": {}}, "description": "sources, token…, done or error"}},
+)
+async def query_stream(
+    request: Request,
+    user: CurrentUser,
+    answers: AnswersDep,
+    settings: SettingsDep,
+    limiter: LimiterDep,
+    question: Annotated[QuestionText, Query()],
+    k: Annotated[Passages, Query()] = 4,
+    doc_id: Annotated[DocId | None, Query()] = None,
+    on_disconnect: Annotated[OnDisconnect, Query()] = "cancel",
+    last_event_id: Annotated[str | None, Header(max_length=256)] = None,
+) -> Response:
+    """Ask, and read the answer as server-sent events: ``sources``, then ``token``…, then ``done`` or ``error``.
+
+    A browser's EventSource that reconnects by itself sends ``Last-Event-ID``: it goes on with its run.
+    """
+    if last_event_id and ":" in last_event_id:
+        return await follow(user, answers, settings, last_event_id.partition(":")[0], last_event_id)
+    await limiter.check("query_stream", settings.query_rate, client_ip(request))
+    asked = Question(question, k, [doc_id] if doc_id else None)
+    started = await answers.start(user.user_id, asked, door="query_stream", on_disconnect=on_disconnect)
+    return event_stream(started.run_id, started.reader, settings)
+
+
+@router.post("/query/")
+async def query(
+    request: Request,
+    user: CurrentUser,
+    answers: AnswersDep,
+    settings: SettingsDep,
+    limiter: LimiterDep,
+    body: QueryBody,
+) -> dict[str, Any]:
+    """Ask, and read the whole answer at once: the fold of the same events."""
+    await limiter.check("query", settings.query_rate, client_ip(request))
+    asked = Question(body.question, body.k, [body.doc_id] if body.doc_id else None)
+    started = await answers.start(user.user_id, asked, door="query", on_disconnect="cancel")
+    try:
+        fold = await unless_gone(request, _fold(started.reader))
+    finally:
+        started.reader.close()
+    return _answer(started.run_id, fold)
+
+
+async def _fold(reader: Reader) -> Fold:
+    fold = Fold()
+    async for event in reader.events():
+        fold.add(event)
+    return fold
+
+
+def _answer(run_id: str, fold: Fold) -> dict[str, Any]:
+    match fold.terminal:
+        case Done() as done:
+            return {
+                "answer": fold.answer,
+                "sources": msgspec.to_builtins(fold.sources or []),
+                "run_id": run_id,
+                **msgspec.to_builtins(done),
+            }
+        case Error() as error:
+            raise failure(error.code, error.message, error.retry_after, {"run_id": run_id})
+        case None:
+            raise LorestreamError("The answer's events are no longer kept.")
