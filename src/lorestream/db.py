@@ -16,7 +16,7 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import Connection, DateTime, Dialect, create_engine, event
+from sqlalchemy import URL, Connection, DateTime, Dialect, create_engine, event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
@@ -81,7 +81,9 @@ class Database:
     def __init__(self, path: Path) -> None:
         """Remember the file; nothing is opened yet."""
         self.path = path
-        self._engine = create_async_engine(f"sqlite+aiosqlite:///{path}", pool_size=8, max_overflow=8)
+        self._engine = create_async_engine(
+            URL.create("sqlite+aiosqlite", database=str(path)), pool_size=8, max_overflow=8
+        )
         _configure(self._engine.sync_engine)
         self._readers = async_sessionmaker(self._engine, expire_on_commit=False)
         self._writers = async_sessionmaker(
@@ -109,7 +111,7 @@ class Database:
 
         Raises StartRefused when the file is not a database or is of a newer version; it is never re-created.
         """
-        engine = create_engine(f"sqlite:///{self.path}")
+        engine = create_engine(URL.create("sqlite", database=str(self.path)))
         _configure(engine)
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))

@@ -109,6 +109,12 @@ class ShuttingDown(Refused):
     code, title, status, retryable = "shutdown", "Shutting down", 503, True
 
 
+class UploadStalled(Refused):
+    """The upload stopped arriving; please try again."""
+
+    code, title, status, retryable = "upload_stalled", "Upload stalled", 408, True
+
+
 class StorageFull(Refused):
     """The server's disk is full; nothing was stored."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, NoDecode, SettingsConfigDict
 
 PREFIX = "LORESTREAM_"
 MODEL_NAME = re.compile(r"auto|reader|(ollama|openai):\S{1,200}")
@@ -21,7 +21,12 @@ class Settings(BaseSettings):
     """Everything that can be set, typed and bounded; frozen once read."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True, validate_default=True
+        env_prefix=PREFIX,
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        validate_default=True,
+        hide_input_in_errors=True,  # the input may hold a key
     )
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
@@ -96,6 +101,19 @@ class Settings(BaseSettings):
     log_max_bytes: int = Field(256 * MIB, ge=MIB, le=65536 * MIB, description="Memory for all event logs together.")
     max_answer_bytes: int = Field(MIB, ge=KIB, le=64 * MIB, description="Longest answer, in bytes of UTF-8.")
 
+    def as_environment(self) -> dict[str, str]:
+        """What was set explicitly, as the variables that a child process reads the same settings from."""
+        found = {}
+        for name in self.model_fields_set:
+            value = getattr(self, name)
+            if isinstance(value, SecretStr):
+                value = value.get_secret_value()
+            elif isinstance(value, tuple):
+                value = ",".join(value)
+            if value is not None:
+                found[PREFIX + name.upper()] = str(value)
+        return found
+
     @field_validator("allowed_hosts", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -107,9 +125,8 @@ class Settings(BaseSettings):
     @classmethod
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for part in value:
-            if part == "*":
-                raise ValueError("'*' would believe a forged client address; name the proxies' addresses")
-            ipaddress.ip_network(part, strict=False)
+            if part == "*" or ipaddress.ip_network(part, strict=False).prefixlen == 0:
+                raise ValueError(f"{part!r} would believe a forged client address; name the proxies' addresses")
         return value
 
     @field_validator("model")
@@ -130,7 +147,8 @@ class Settings(BaseSettings):
     @classmethod
     def _http_url(cls, value: str | None) -> str | None:
         if value is not None and not re.fullmatch(r"https?://[^\s@/?#]+(/[^\s@?#]*)?", value):
-            raise ValueError(f"{value!r} is not an http:// or https:// address without user or query")
+            # Not repeated: it may hold a password.
+            raise ValueError("this is not an http:// or https:// address without user or query")
         return value.rstrip("/") if value else value
 
     @field_validator("query_rate")
@@ -149,6 +167,7 @@ class Settings(BaseSettings):
 
 
 def unknown_variables() -> list[str]:
-    """Names in the environment that carry our prefix and mean nothing: misspelt, or of another version."""
+    """Names in the environment or .env that carry our prefix and mean nothing: misspelt, or of another version."""
     known = {PREFIX + name.upper() for name in Settings.model_fields}
-    return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+    given = {name.upper() for name in (*os.environ, *DotEnvSettingsSource(Settings).env_vars)}
+    return sorted(name for name in given if name.startswith(PREFIX) and name not in known)
