@@ -1,1 +1,186 @@
-"""The composition root of the web application."""
+"""The composition root of the web application, and the server that runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypedDict
+
+import uvicorn
+from fastapi import FastAPI
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from lorestream import __version__
+from lorestream.accounts.routes import router as accounts_router
+from lorestream.accounts.service import Accounts
+from lorestream.conversations.answer import Answers
+from lorestream.conversations.routes import router as runs_router
+from lorestream.documents.routes import router as documents_router
+from lorestream.documents.service import Documents
+from lorestream.doors.query import router as query_router
+from lorestream.http import BodyLimit, RequestContext, add_slash_twins, install_error_handlers
+from lorestream.library import Library
+from lorestream.limits import RateLimiter
+from lorestream.ops.health import router as health_router
+from lorestream.providers.catalogue import Catalogue
+from lorestream.settings import Settings
+from lorestream.streaming.runs import Runs
+
+log = logging.getLogger(__name__)
+
+WEBUI = Path(__file__).parent / "webui"
+PAGES = ("/", "/library", "/c/{conversation_id}")
+UPLOAD_PATHS = ("/documents",)
+
+
+class State(TypedDict):
+    """What the lifespan gives to the routes."""
+
+    settings: Settings
+    limiter: RateLimiter
+    accounts: Accounts
+    documents: Documents
+    catalogue: Catalogue
+    runs: Runs
+    answers: Answers
+
+
+def create_app(library: Library) -> FastAPI:
+    """The web application over a library, which its lifespan opens and closes."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
+        await library.open()
+        try:
+            async with library.documents.ingesting():
+                yield State(
+                    settings=library.settings,
+                    limiter=library.limiter,
+                    accounts=library.accounts,
+                    documents=library.documents,
+                    catalogue=library.catalogue,
+                    runs=library.runs,
+                    answers=library.answers,
+                )
+        finally:
+            await library.close()
+
+    settings = library.settings
+    app = FastAPI(
+        title="Lorestream", version=__version__, lifespan=lifespan, redirect_slashes=False, docs_url=None, redoc_url=None
+    )
+    install_error_handlers(app)
+    for router in (accounts_router, documents_router, query_router, runs_router, health_router):
+        app.include_router(router)
+    add_slash_twins(app)
+    _serve_pages(app)
+    if settings.allowed_hosts:
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(settings.allowed_hosts), www_redirect=False)
+    app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes, upload_paths=UPLOAD_PATHS)
+    app.add_middleware(RequestContext)
+    return app
+
+
+def _serve_pages(app: FastAPI) -> None:
+    """The built web app: hashed assets for ever, the page itself always fresh; every other path stays a 404."""
+    if not (WEBUI / "index.html").is_file():
+
+        async def missing() -> Response:
+            return PlainTextResponse("The page is not built: run `make run`, which builds it.", status_code=503)
+
+        app.add_api_route("/", missing, include_in_schema=False)
+        return
+
+    async def page() -> Response:
+        return FileResponse(WEBUI / "index.html", headers={"Cache-Control": "no-cache"})
+
+    for path in PAGES:
+        app.add_api_route(path, page, methods=["GET", "HEAD"], include_in_schema=False)
+    for file in WEBUI.iterdir():
+        if file.is_file() and file.name != "index.html":
+            app.add_api_route(f"/{file.name}", _file_route(file), methods=["GET", "HEAD"], include_in_schema=False)
+    app.mount("/assets", _Assets(directory=WEBUI / "assets", check_dir=False))
+
+
+def _file_route(file: Path) -> Any:
+    async def one_file() -> Response:
+        return FileResponse(file)
+
+    return one_file
+
+
+class _Assets(StaticFiles):
+    """Files whose name holds their hash."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        return response
+
+
+class Server(uvicorn.Server):
+    """uvicorn that drains on the first signal (promise P12) and leaves at once on the second.
+
+    uvicorn itself would wait for open streams before the lifespan's end, so the runs must end first.
+    """
+
+    def __init__(self, config: uvicorn.Config, library: Library) -> None:
+        """Remember whose runs to drain."""
+        super().__init__(config)
+        self._library = library
+        self._draining: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def serve(self, sockets: Any = None) -> None:
+        """Serve until a signal; the exit code is 0 however many signals came."""
+        self._loop = asyncio.get_running_loop()
+        await super().serve(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to drain; a second signal saves what there is and leaves.
+
+        The signal is not recorded as uvicorn would, which would raise it again at the end.
+        """
+        if self._loop is None or not self.started:
+            self.should_exit = True
+        else:
+            self._loop.call_soon_threadsafe(self._on_signal)
+
+    def _on_signal(self) -> None:
+        again = self._draining is not None
+        seconds = 0 if again else self._library.settings.drain_seconds
+        if not again:
+            log.info("shutting down: %d answers are being written", self._library.runs.live)
+        self._draining = asyncio.ensure_future(self._drain(seconds))
+
+    async def _drain(self, seconds: float) -> None:
+        await self._library.runs.drain(seconds)
+        self.should_exit = True
+
+
+def server(settings: Settings) -> Server:
+    """The server of these settings, ready to ``run``."""
+    library = Library(settings)
+    config = uvicorn.Config(
+        create_app(library),
+        host=settings.host,
+        port=settings.port,
+        http="httptools",
+        loop="uvloop",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        proxy_headers=bool(settings.trusted_proxies),
+        timeout_graceful_shutdown=5,
+        h11_max_incomplete_event_size=64 * 1024,
+    )
+    return Server(config, library)
+
+

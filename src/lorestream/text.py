@@ -7,7 +7,7 @@ import re
 # A sentence ends at . ! ? … (with closing quotes or brackets) before white space, at a CJK full stop, or at a
 # line that stands alone (blank line, list item, heading). Linear: no nested quantifiers.
 _BOUNDARY = re.compile(
-    r"""[.!?…]+["'”’»)\]]{0,3}(?=\s)|[。！？]["'”’」』）]{0,3}|\n(?=\s*\n|\s{0,8}(?:[-*•#|>]|\d{1,3}[.)]))"""
+    r"""(?<![.!?…])[.!?…]++["'”’»)\]]{0,3}(?=\s)|[。！？]["'”’」』）]{0,3}|\n(?=\s*\n|\s{0,8}(?:[-*•#|>]|\d{1,3}[.)]))"""
 )
 _ABBREVIATION = re.compile(
     r"(?:\b(?:[A-Za-z]|Mr|Mrs|Ms|Dr|Prof|St|Sr|Jr|No|Nr|vs|etc|cf|ca|al|Fig|fig|Eq|Vol|vol|pp|ed|Inc|Ltd|Co|Jan|"

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Mapping
+from itertools import islice
 
 from lorestream.streaming.events import Citation
 from lorestream.text import content_words, sentence_spans
 
 _MARK = re.compile(r"\[(\d{1,3}(?:\s?[,;]\s?\d{1,3}){0,9})\]")
 _QUOTATION = re.compile(r"[“\"„«]([^“”\"„«»]{12,2000})[”\"“»]")
+# More marks than a person would check; a model that repeats itself must not cost more.
+MAX_MARKS = 500
 
 
 def find(answer: str, passages: Mapping[int, str]) -> list[Citation]:
@@ -20,7 +24,7 @@ def find(answer: str, passages: Mapping[int, str]) -> list[Citation]:
     """
     spans = sentence_spans(answer)
     found: list[Citation] = []
-    for mark in _MARK.finditer(answer):
+    for mark in islice(_MARK.finditer(answer), MAX_MARKS):
         start, end = _cited_sentence(answer, spans, mark.start(), mark.end())
         numbers = map(int, re.findall(r"\d+", mark[1]))
         found += [Citation(n, start, end, support(answer[start:end], passages[n])) for n in numbers if n in passages]
@@ -40,10 +44,7 @@ def support(sentence: str, passage: str) -> float:
 
 def _cited_sentence(answer: str, spans: list[tuple[int, int]], start: int, end: int) -> tuple[int, int]:
     """The sentence around a mark; a mark that begins its span (after a full stop) belongs to the sentence before."""
-    previous = (start, end)
-    for span in spans:
-        if span[0] <= start < span[1]:
-            alone = not _MARK.sub("", answer[span[0] : end]).strip()
-            return (previous[0], end) if alone and previous != (start, end) else (span[0], max(span[1], end))
-        previous = span
-    return start, end
+    at = bisect_right(spans, (start, len(answer))) - 1
+    first, last = spans[at]
+    alone = not _MARK.sub("", answer[first:end]).strip()
+    return (spans[at - 1][0], end) if alone and at else (first, max(last, end))

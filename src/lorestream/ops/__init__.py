@@ -1,0 +1,1 @@
+"""Running Lorestream: its health and what it uses."""

@@ -1,0 +1,37 @@
+"""What every test may use: the embedding model, built once, and a real server with it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lorestream.providers.minilm import MiniLM
+from tests.fakes.server import RunningServer, running_server
+
+for name in [name for name in os.environ if name.startswith("LORESTREAM_")]:
+    del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the embedding model's graph, built once for the whole run."""
+    directory = tmp_path_factory.mktemp("models")
+
+    async def build() -> None:
+        embedder = MiniLM(directory)
+        await embedder.embed_query("ready?")
+        await embedder.close()
+
+    asyncio.run(build())
+    return directory
+
+
+@pytest.fixture
+def reader_server(tmp_path: Path, models_dir: Path) -> Iterator[RunningServer]:
+    """A server that answers with the built-in reader."""
+    with running_server(tmp_path / "data", models_dir) as server:
+        yield server

@@ -1,0 +1,105 @@
+"""A real Lorestream in a process of its own, as `make run` starts it, on a free port of 127.0.0.1."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+START_SECONDS = 60
+EMAIL, PASSWORD = "test@example.com", "secret123"
+
+
+@dataclass
+class RunningServer:
+    """A started server; ``output`` collects what it prints."""
+
+    url: str
+    process: subprocess.Popen[str]
+    data_dir: Path
+    output: list[str] = field(default_factory=list)
+
+    def register(self, email: str = EMAIL, password: str = PASSWORD) -> dict[str, str]:
+        """Make an account; the headers that its requests carry."""
+        httpx.post(f"{self.url}/auth/register", json={"email": email, "password": password}).raise_for_status()
+        return self.log_in(email, password)
+
+    def log_in(self, email: str = EMAIL, password: str = PASSWORD) -> dict[str, str]:
+        """The headers of a logged-in user's requests."""
+        form = {"username": email, "password": password}
+        answer = httpx.post(f"{self.url}/auth/token", data=form).raise_for_status().json()
+        return {"Authorization": f"Bearer {answer['access_token']}"}
+
+    def upload(self, headers: dict[str, str], name: str, content: bytes) -> dict[str, object]:
+        """Upload a document and wait until it can be searched."""
+        answer = httpx.post(
+            f"{self.url}/documents/?wait=60", files={"file": (name, content)}, headers=headers, timeout=90
+        ).raise_for_status()
+        document: dict[str, object] = answer.json()
+        assert document["status"] == "ready", document
+        return document
+
+    def stop(self, sig: int = signal.SIGTERM) -> int:
+        """Send a signal and wait for the exit code."""
+        self.process.send_signal(sig)
+        return self.process.wait(40)
+
+
+@contextmanager
+def running_server(data_dir: Path, models_dir: Path, **settings: str) -> Iterator[RunningServer]:
+    """Start a server with these LORESTREAM_ settings (lower-case names), and kill it at the end if it still runs."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    if not (data_dir / "models").exists():
+        (data_dir / "models").symlink_to(models_dir, target_is_directory=True)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LORESTREAM_")}
+    defaults = {"port": "0", "data_dir": str(data_dir), "model": "reader", "query_rate": "100000/minute"}
+    for name, value in {**defaults, **settings}.items():
+        environment[f"LORESTREAM_{name.upper()}"] = value
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lorestream", "serve"],
+        env=environment,
+        cwd=data_dir,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    server = RunningServer("", process, data_dir)
+    reader = threading.Thread(target=_collect, args=(server,), daemon=True)
+    reader.start()
+    try:
+        _wait_until_ready(server)
+        yield server
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(10)
+        reader.join(10)
+        if process.stdout:
+            process.stdout.close()
+
+
+def _collect(server: RunningServer) -> None:
+    assert server.process.stdout
+    for line in server.process.stdout:
+        server.output.append(line)
+
+
+def _wait_until_ready(server: RunningServer) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and server.process.poll() is None:
+        if found := re.search(r"http://127\.0\.0\.1:\d+", "".join(server.output)):
+            server.url = found[0]
+            if httpx.get(f"{server.url}/readyz").status_code == 200:
+                return
+        time.sleep(0.02)
+    raise AssertionError("the server did not start:\n" + "".join(server.output))
