@@ -1,0 +1,542 @@
+"""Our HTTP/1.1 client for language-model servers: one connection, one request, a streamed answer.
+
+This is the hot path (docs/design.md, section 10), so it is an ``asyncio.Protocol`` over ``httptools``: a reader takes
+all that is buffered in one await, no task, lock or timer is made per token, and closing is ``transport.abort()``.
+Departures from a general client, all deliberate: redirects are never followed (the key would travel with them),
+compressed bodies are refused, proxies of the environment are not used, nothing is pooled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import email.utils
+import json
+import logging
+import math
+import random
+import re
+import ssl
+import time
+from collections.abc import AsyncGenerator, Iterator
+from typing import Any, Literal, Protocol, TypeVar
+from urllib.parse import quote, urlsplit
+
+import httptools
+import msgspec
+
+from lorestream.errors import (
+    ContextTooLong,
+    FirstTokenTimeout,
+    IdleTimeout,
+    ModelAuthFailed,
+    ModelError,
+    ModelNotFound,
+    ModelProtocolError,
+    ModelRateLimited,
+    ModelUnavailable,
+    RunFailed,
+    StartRefused,
+)
+from lorestream.providers.base import Delta, Generation
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+KIB, MIB = 1024, 1024 * 1024
+LINE_BYTES = 256 * KIB  # one event of an answer
+BUFFER_BYTES = MIB  # unread body at which reading from the socket pauses
+HEAD_BYTES = 64 * KIB  # status line and headers
+ERROR_BODY_BYTES = 4 * KIB  # of an error body, for the log
+ERROR_BODY_SECONDS = 2.0
+COUNTERS_SECONDS = 2.0  # how long to wait for the usage after the finish marker
+OFF_LOOP_BYTES = 256 * KIB  # JSON larger than this is decoded in a thread
+MAX_RETRY_AFTER = 3600
+
+_TOO_LONG = (b"exceed_context_size", b"context_length_exceeded", b"context length", b"context size", b"context window")
+_UNKNOWN = (b"does not exist", b"not found", b"not_found", b"unknown model", b"invalid model")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class Endpoint:
+    """Where a model's server listens, and the key it is given; ``repr`` and logs never show the key."""
+
+    def __init__(self, base_url: str, api_key: str | None = None) -> None:
+        """Take ``http(s)://host[:port][/path]``. Raises StartRefused for an address or key that cannot be used."""
+        parts = urlsplit(base_url)
+        try:
+            port = parts.port
+        except ValueError:
+            port = -1
+        if parts.scheme not in {"http", "https"} or not parts.hostname or port == -1:
+            raise StartRefused(f"{base_url!r} is not the address of a server, such as http://127.0.0.1:8080/v1.")
+        self.key = (api_key or "").strip()
+        if not all("!" <= character <= "~" for character in self.key):
+            raise StartRefused("LORESTREAM_OPENAI_API_KEY holds characters that cannot be sent in a header.")
+        self.base_url = base_url.rstrip("/")
+        self.host = parts.hostname
+        self.port = port or (443 if parts.scheme == "https" else 80)
+        self.tls = ssl.create_default_context() if parts.scheme == "https" else None
+        self._prefix = quote(parts.path.rstrip("/"), safe="/%:@!$&'()*+,;=~")
+        self._authority = parts.netloc if parts.netloc.isascii() else parts.netloc.encode("idna").decode()
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.base_url!r})"
+
+    def encode(self, method: Literal["GET", "POST"], path: str, body: bytes = b"") -> bytes:
+        """The whole request as bytes."""
+        lines = [
+            f"{method} {self._prefix}{path} HTTP/1.1",
+            f"Host: {self._authority}",
+            "User-Agent: lorestream",
+            "Accept: */*",
+            "Accept-Encoding: identity",
+            "Connection: close",
+        ]
+        if self.key:
+            lines.append(f"Authorization: Bearer {self.key}")
+        if method == "POST":
+            lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+        return "\r\n".join([*lines, "\r\n"]).encode("ascii") + body
+
+
+class Response(asyncio.Protocol):
+    """One answer as it arrives: ``status``, ``headers`` (names in lower case), and the body by ``read``."""
+
+    def __init__(self, request: bytes) -> None:
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.complete = False  # the body came to the end that its framing promised
+        self._request = request
+        self._parser: Any = httptools.HttpResponseParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._chunks: list[bytes] = []
+        self._buffered = self._head_bytes = 0
+        self._has_head = self._paused = self._ended = self._closed = False
+        self._failure: RunFailed | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._deadline = math.inf
+        self._overdue: type[RunFailed] = FirstTokenTimeout
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+
+    async def head(self) -> None:
+        """Wait for status and headers. Raises ModelUnavailable if the connection ends before them."""
+        while not self._has_head:
+            if self._failure:
+                raise self._failure
+            await self._wait()
+
+    async def read(self) -> bytes:
+        """All of the body that is buffered, once there is some; b"" at its end, whole or broken."""
+        while not self._chunks:
+            if self._failure:
+                raise self._failure
+            if self._ended:
+                return b""
+            await self._wait()
+        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks.clear()
+        self._buffered = 0
+        if self._paused and self._transport and not self._transport.is_closing():
+            self._paused = False
+            self._transport.resume_reading()
+        return data
+
+    def expect(self, when: float, overdue: type[RunFailed]) -> None:
+        """Fail a reader that still waits at ``when`` (in the loop's time) with ``overdue``; replaces the last call.
+
+        The timer is set again only when it fires, so that moving the deadline costs two assignments.
+        """
+        self._deadline, self._overdue = when, overdue
+        if self._timer is not None and when < self._timer.when():
+            self._timer.cancel()
+            self._timer = None
+
+    def close(self) -> None:
+        """Abort the connection at once, also one that is only being opened."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def _wait(self) -> None:
+        if self._timer is None and self._deadline < math.inf:
+            self._timer = self._loop.call_at(self._deadline, self._on_timer)
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        if self._waiter is None:
+            return
+        if self._loop.time() < self._deadline:
+            self._timer = self._loop.call_at(self._deadline, self._on_timer)
+        else:
+            self._end(self._overdue())
+
+    def _end(self, failure: RunFailed | None = None) -> None:
+        if not self._ended:
+            self._ended, self._failure = True, failure
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send the request."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        if self._closed:
+            transport.abort()
+        else:
+            transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came and wake the reader once."""
+        if self._closed:
+            return
+        if not self._has_head:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._end(ModelProtocolError())
+        if self._head_bytes > HEAD_BYTES and not self._has_head:
+            self._end(ModelProtocolError())
+        if self._buffered > BUFFER_BYTES and not self._paused and self._transport:
+            self._paused = True
+            self._transport.pause_reading()
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the reader; without a length or chunks, the end of the connection is the end of the body."""
+        if not self._has_head:
+            self._end(ModelUnavailable("The language model's server closed the connection without an answer."))
+        elif exc is None and not {"content-length", "transfer-encoding"} & self.headers.keys():
+            self.complete = True
+        self._end()
+
+    # httptools callbacks
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep one header."""
+        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        """Interim answers (1xx) are skipped; compressed bodies were not asked for and are refused."""
+        self.status = self._parser.get_status_code()
+        if self.status < 200:
+            self.headers.clear()
+            return
+        if self.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
+            raise ValueError
+        self._has_head = True
+
+    def on_body(self, body: bytes) -> None:
+        """Buffer a piece of the body."""
+        self._chunks.append(body)
+        self._buffered += len(body)
+
+    def on_message_complete(self) -> None:
+        """The framing says that all has come."""
+        if self._has_head:
+            self.complete = True
+            self._end()
+
+
+class Decoder(Protocol):
+    """Turns the body of one answer into deltas. ``feed`` and ``end`` append what they can before they raise."""
+
+    closing: bool  # the finish marker came, only the counters are awaited
+    finished: bool  # the delta with ``finish`` was appended
+
+    def begin(self, content_type: str) -> None:
+        """Look at the media type (lower case, without parameters). Raises ModelProtocolError."""
+        ...
+
+    def feed(self, data: bytes, out: list[Delta]) -> None:
+        """Take the next bytes. Raises ModelProtocolError, ModelError and their kin."""
+        ...
+
+    def end(self, out: list[Delta]) -> None:
+        """The body ended. Raises UpstreamTruncated unless the finish marker came."""
+        ...
+
+
+async def stream_answer(
+    endpoint: Endpoint, path: str, payload: Any, how: Generation, decoder: Decoder, *, missing: str
+) -> AsyncGenerator[list[Delta], None]:
+    """POST ``payload`` as JSON and yield the deltas of each network read; ``ChatModel.stream`` for every HTTP adapter.
+
+    FirstTokenTimeout counts from now until the first delta, IdleTimeout between deltas: only what was decoded moves
+    them, bytes do not, and neither does the time the consumer takes. ``missing`` tells a person what to do when the
+    server does not have the model.
+    """
+    loop = asyncio.get_running_loop()
+    first_token_at = loop.time() + how.first_token_seconds
+    response = await _open(endpoint, endpoint.encode("POST", path, msgspec.json.encode(payload)), how.connect_seconds)
+    try:
+        response.expect(first_token_at, FirstTokenTimeout)
+        await response.head()
+        if response.status != 200:
+            raise await _refusal(response, endpoint, path)
+        decoder.begin(media_type(response))
+        closing = False
+        while not decoder.finished:
+            out: list[Delta] = []
+            failure = await _advance(response, decoder, out)
+            if out:
+                yield out
+                response.expect(loop.time() + how.idle_seconds, IdleTimeout)
+            if failure is not None:
+                raise failure
+            if decoder.closing and not closing:
+                closing = True
+                response.expect(loop.time() + min(how.idle_seconds, COUNTERS_SECONDS), IdleTimeout)
+    except ModelNotFound:
+        raise ModelNotFound(missing) from None
+    finally:
+        response.close()
+
+
+async def _advance(response: Response, decoder: Decoder, out: list[Delta]) -> RunFailed | None:
+    """Decode one read into ``out``. The failure is returned, so that what came before it is yielded first."""
+    try:
+        data = await response.read()
+    except RunFailed as failure:
+        if not decoder.closing:
+            return failure
+        data = b""  # the answer is whole; only its counters are lost
+    try:
+        if data:
+            decoder.feed(data, out)
+        else:
+            decoder.end(out)
+    except RunFailed as failure:
+        return failure
+    return None
+
+
+async def request_json(
+    endpoint: Endpoint,
+    method: Literal["GET", "POST"],
+    path: str,
+    type_: type[T],
+    payload: Any = None,
+    *,
+    seconds: float,
+    connect_seconds: float = 5.0,
+    limit_bytes: int = MIB,
+    retry: bool = True,
+) -> T:
+    """One request whose whole answer, at most ``limit_bytes`` long, is JSON of the shape ``type_``.
+
+    Raises ModelUnavailable (also after ``seconds`` in all), ModelProtocolError for a body that is too large or has
+    another shape, and what the status means.
+    """
+    request = endpoint.encode(method, path, b"" if payload is None else msgspec.json.encode(payload))
+    try:
+        async with asyncio.timeout(seconds):
+            body = await _fetch(endpoint, path, request, min(seconds, connect_seconds), limit_bytes, retry)
+            if len(body) > OFF_LOOP_BYTES:
+                return await asyncio.to_thread(msgspec.json.decode, body, type=type_)
+            return msgspec.json.decode(body, type=type_)
+    except TimeoutError:
+        raise ModelUnavailable(f"The model's server did not answer within {seconds:g} seconds.") from None
+    except msgspec.DecodeError:
+        log.warning("%s%s: the answer is not the JSON that was expected", endpoint.base_url, path)
+        raise ModelProtocolError from None
+
+
+async def _fetch(
+    endpoint: Endpoint, path: str, request: bytes, connect_seconds: float, limit: int, retry: bool
+) -> bytes:
+    response = await _open(endpoint, request, connect_seconds, retry=retry)
+    try:
+        await response.head()
+        if response.status != 200:
+            raise await _refusal(response, endpoint, path)
+        body = await _read_all(response, limit)
+        if not response.complete:
+            raise ModelUnavailable("The connection to the model's server broke in mid-answer.")
+        return body
+    finally:
+        response.close()
+
+
+async def _read_all(response: Response, limit: int) -> bytes:
+    body = bytearray()
+    while data := await response.read():
+        body += data
+        if len(body) > limit:
+            raise ModelProtocolError(f"The model's server sent more than {limit} bytes.")
+    return bytes(body)
+
+
+async def _open(endpoint: Endpoint, request: bytes, seconds: float, *, retry: bool = True) -> Response:
+    """Connect and send; one retry with jitter, only when the connection was refused, so that nothing was asked twice.
+
+    ``seconds`` covers name resolution, TCP and TLS. Raises ModelUnavailable.
+    """
+    response = Response(request)
+    try:
+        async with asyncio.timeout(seconds):
+            await asyncio.get_running_loop().create_connection(
+                lambda: response, endpoint.host, endpoint.port, ssl=endpoint.tls
+            )
+    except TimeoutError:
+        response.close()
+        log.warning("%s: no connection within %g seconds", endpoint.base_url, seconds)
+        raise ModelUnavailable from None
+    except ssl.SSLError as error:
+        response.close()
+        log.warning("%s: TLS failed: %s", endpoint.base_url, error)
+        raise ModelUnavailable("No secure connection to the language model's server; see the log.") from error
+    except (OSError, UnicodeError) as error:
+        response.close()
+        if retry:
+            await asyncio.sleep(random.uniform(0.1, 0.4))  # noqa: S311 (jitter, not a secret)
+            return await _open(endpoint, request, seconds, retry=False)
+        log.warning("%s: no connection: %s", endpoint.base_url, error)
+        raise ModelUnavailable from error
+    except BaseException:
+        response.close()
+        raise
+    return response
+
+
+async def _refusal(response: Response, endpoint: Endpoint, path: str) -> RunFailed:
+    """What a status other than 200 means; the start of its body goes to the log, without the key."""
+    body = bytearray()
+    response.expect(asyncio.get_running_loop().time() + ERROR_BODY_SECONDS, IdleTimeout)
+    with contextlib.suppress(RunFailed):
+        while len(body) < ERROR_BODY_BYTES and (data := await response.read()):
+            body += data
+    excerpt = bytes(body[:ERROR_BODY_BYTES])
+    shown = excerpt.decode("utf-8", "replace")
+    if endpoint.key:
+        shown = shown.replace(endpoint.key, "***")
+    log.warning("%s%s answered HTTP %d: %r", endpoint.base_url, path, response.status, shown)
+    return failure_of(response.status, excerpt, response.headers.get("retry-after"))
+
+
+def failure_of(status: int, body: bytes, retry_after: str | None = None) -> RunFailed:
+    """The failure that an HTTP status and the start of its body stand for; its text is ours, never the server's."""
+    kind = reported_failure(body)
+    if status in {401, 403}:
+        return ModelAuthFailed("The language model's server refused our credentials; check LORESTREAM_OPENAI_API_KEY.")
+    if status == 429:
+        return ModelRateLimited(retry_after=seconds_to_wait(retry_after))
+    if isinstance(kind, ContextTooLong) and status in {400, 413, 422, 500}:
+        return kind
+    if status == 404 or (status == 400 and isinstance(kind, ModelNotFound)):
+        return ModelNotFound()
+    if status >= 500:
+        return ModelUnavailable(f"The language model's server is not able to answer (HTTP {status}).")
+    if status >= 400:
+        return ModelError(f"The language model's server did not accept the request (HTTP {status}).")
+    return ModelProtocolError(
+        f"The language model's server answered HTTP {status}, which is never followed; "
+        "set its final address in the settings."
+    )
+
+
+def reported_failure(body: bytes) -> RunFailed:
+    """The failure that an error text of a server stands for, whatever its status was."""
+    text = body.lower()
+    if any(mark in text for mark in _TOO_LONG):
+        return ContextTooLong()
+    if b"model" in text and any(mark in text for mark in _UNKNOWN):
+        return ModelNotFound()
+    return ModelError()
+
+
+def seconds_to_wait(retry_after: str | None) -> int | None:
+    """``Retry-After`` (RFC 9110, seconds or a date) in whole seconds from 0 to 3600; None if absent or unreadable."""
+    value = (retry_after or "").strip()
+    if value.isascii() and value.isdigit():
+        return min(int(value[:9]), MAX_RETRY_AFTER)
+    try:
+        moment = email.utils.parsedate_to_datetime(value)
+        return min(max(0, math.ceil(moment.timestamp() - time.time())), MAX_RETRY_AFTER)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+
+
+def media_type(response: Response) -> str:
+    """The content type in lower case, without parameters; "" if there is none."""
+    return response.headers.get("content-type", "").split(";")[0].strip().lower()
+
+
+class LineSplitter:
+    """Bytes in, lines out: split at LF only, whatever else a text may call a line end."""
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The lines that ``data`` completes, without LF and one CR before it.
+
+        Raises ModelProtocolError after the lines before one that is longer than LINE_BYTES.
+        """
+        *lines, rest = data.split(b"\n")
+        if lines and self._rest:
+            lines[0] = bytes(self._rest) + lines[0]
+            self._rest.clear()
+        for line in lines:
+            if len(line) > LINE_BYTES:
+                raise ModelProtocolError
+            yield line[:-1] if line.endswith(b"\r") else line
+        self._rest += rest
+        if len(self._rest) > LINE_BYTES:
+            raise ModelProtocolError
+
+
+class TextMender:
+    """Makes the text of chunks well-formed: pairs of surrogates split over two chunks join, lone halves are replaced.
+
+    Only servers that cut strings in UTF-16 units send such halves; all other text passes as it is.
+    """
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def feed(self, text: str) -> str:
+        """The text to show now; a high surrogate at its end is held back."""
+        if not self._held and (text.isascii() or not _SURROGATE.search(text)):
+            return text
+        text, self._held = self._held + text, ""
+        if "\ud800" <= text[-1:] <= "\udbff":
+            text, self._held = text[:-1], text[-1]
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+    def flush(self) -> str:
+        """What is left at the end."""
+        held, self._held = self._held, ""
+        return "\ufffd" if held else ""
+
+
+def decode_chunk(line: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    """One JSON object of an answer. Raises ModelProtocolError.
+
+    msgspec refuses the escapes of lone surrogates, the standard library does not: it is the slow second try.
+    """
+    try:
+        return decoder.decode(line)
+    except msgspec.DecodeError:
+        pass
+    try:
+        if b"\\ud" not in line.lower():
+            raise ValueError
+        return msgspec.convert(json.loads(line), type=decoder.type)
+    except (ValueError, RecursionError):
+        log.warning("the language model's server sent a chunk of %d bytes that is not valid", len(line))
+        raise ModelProtocolError from None
