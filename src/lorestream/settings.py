@@ -77,7 +77,7 @@ class Settings(BaseSettings):
 
     embedder: str = Field("minilm", description="Embedding model: minilm (built in), ollama:NAME or openai:NAME.")
     relevance_floor: float = Field(
-        0.2, ge=0, le=1, description="Passages less relevant than this are not used (0 uses all)."
+        0.34, ge=0, le=1, description="Passages less relevant than this are not used (0 uses all)."
     )
 
     max_upload_bytes: int = Field(64 * MIB, ge=KIB, le=4096 * MIB, description="Largest file that can be uploaded.")
@@ -171,3 +171,9 @@ def unknown_variables() -> list[str]:
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     given = {name.upper() for name in (*os.environ, *DotEnvSettingsSource(Settings).env_vars)}
     return sorted(name for name in given if name.startswith(PREFIX) and name not in known)
+
+
+def cache_dir() -> Path:
+    """Where ``lorestream ask`` keeps its index between questions (XDG Base Directory Specification)."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "lorestream" / "ask"

@@ -56,3 +56,16 @@ class VectorIndex(Protocol):
     async def close(self) -> None:
         """Free what it holds."""
         ...
+
+
+def nearest(chunk_ids: NDArray[np.int64], vectors: Vectors, query: Vectors, k: int) -> list[Hit]:
+    """The ``k`` rows of ``vectors`` (n, dimensions) nearest to ``query``, nearest first, by exact comparison."""
+    if not len(chunk_ids) or k < 1:
+        return []
+    cosines = vectors @ query
+    best = np.argpartition(-cosines, k - 1)[:k] if k < len(cosines) else np.arange(len(cosines))
+    best = best[np.argsort(-cosines[best], kind="stable")]
+    distances = np.clip(1.0 - cosines[best], 0.0, 2.0)
+    return [
+        Hit(chunk_id, distance) for chunk_id, distance in zip(chunk_ids[best].tolist(), distances.tolist(), strict=True)
+    ]

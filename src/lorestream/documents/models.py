@@ -1,0 +1,139 @@
+"""The tables of documents, and the plain values that leave the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import ForeignKey
+from sqlalchemy.orm import Mapped, mapped_column
+
+from lorestream.db import Base, Utc
+
+Status = Literal["queued", "processing", "ready", "failed", "cancelled"]
+# In the table only: invisible to everyone while its chunks are removed piece by piece.
+DELETING = "deleting"
+
+
+class DocumentRow(Base):
+    """One uploaded file and where it stands."""
+
+    __tablename__ = "documents"
+
+    doc_id: Mapped[str] = mapped_column(primary_key=True)
+    owner_id: Mapped[str]
+    filename: Mapped[str]
+    title: Mapped[str]
+    media_type: Mapped[str]
+    bytes: Mapped[int]
+    sha256: Mapped[str]
+    pages: Mapped[int | None]
+    chunks: Mapped[int] = mapped_column(default=0)
+    status: Mapped[str] = mapped_column(default="queued")
+    progress: Mapped[float] = mapped_column(default=0.0)
+    error_code: Mapped[str | None]
+    error_message: Mapped[str | None]
+    embedder: Mapped[str | None]
+    attempts: Mapped[int] = mapped_column(default=0)
+    lease_token: Mapped[str | None]
+    # While processing: when the lease ends. While queued: not to be tried again before.
+    lease_until: Mapped[datetime | None] = mapped_column(Utc)
+    created_at: Mapped[datetime] = mapped_column(Utc)
+
+
+class TextRow(Base):
+    """A part of a document's extracted text; the parts in order are the text."""
+
+    __tablename__ = "document_texts"
+
+    doc_id: Mapped[str] = mapped_column(ForeignKey("documents.doc_id", ondelete="CASCADE"), primary_key=True)
+    part: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[str]
+
+
+class PageRow(Base):
+    """The characters of the extracted text that stand on one page."""
+
+    __tablename__ = "document_pages"
+
+    doc_id: Mapped[str] = mapped_column(ForeignKey("documents.doc_id", ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    start: Mapped[int]
+    end: Mapped[int]
+
+
+class ChunkRow(Base):
+    """A passage: ``text`` is the extracted text from ``start`` to ``end``."""
+
+    __tablename__ = "chunks"
+
+    chunk_id: Mapped[int] = mapped_column(primary_key=True)
+    doc_id: Mapped[str] = mapped_column(ForeignKey("documents.doc_id", ondelete="CASCADE"))
+    owner_id: Mapped[str]
+    chunk_index: Mapped[int]
+    start: Mapped[int]
+    end: Mapped[int]
+    page: Mapped[int | None]
+    heading: Mapped[str]
+    text: Mapped[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document as its owner sees it; ``progress`` from 0 to 1, ``error_*`` only when it failed."""
+
+    doc_id: str
+    owner_id: str
+    filename: str
+    title: str
+    media_type: str
+    bytes: int
+    sha256: str
+    pages: int | None
+    chunks: int
+    status: Status
+    progress: float
+    error_code: str | None
+    error_message: str | None
+    embedder: str | None
+    created_at: datetime
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more will happen to it by itself."""
+        return self.status not in ("queued", "processing")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A claim on one document: whoever holds the current ``lease_token`` may write to it, nobody else."""
+
+    doc_id: str
+    owner_id: str
+    filename: str
+    media_type: str
+    attempts: int
+    lease_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class PageSpan:
+    """One page's characters in the extracted text."""
+
+    number: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredChunk:
+    """One passage of a document."""
+
+    doc_id: str
+    chunk_index: int
+    text: str
+    start: int
+    end: int
+    page: int | None
+    heading: str

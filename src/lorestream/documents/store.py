@@ -1,0 +1,297 @@
+"""Every statement about documents. Whatever a user asks for has the owner in its WHERE clause.
+
+A document is written to by whoever holds its lease: each such transaction begins with ``_hold``, a compare-and-set
+on the lease token that also renews the lease, and is rolled back by LeaseLost where another worker has taken over or
+the document is being deleted.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Row, Select, delete, insert, or_, select, text, tuple_, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from lorestream.db import now
+from lorestream.documents.models import (
+    DELETING,
+    ChunkRow,
+    Document,
+    DocumentRow,
+    Job,
+    PageRow,
+    PageSpan,
+    StoredChunk,
+    TextRow,
+)
+from lorestream.errors import Conflict
+
+LEASE_SECONDS = 15.0
+SEEN = [getattr(DocumentRow, name) for name in Document.__dataclass_fields__]
+UNSETTLED = ("queued", "processing")
+LIVE = (*UNSETTLED, "ready")
+
+
+class LeaseLost(Exception):
+    """The document was deleted or another worker has taken it over."""
+
+
+def owner_word(owner_id: str) -> str:
+    """The word that stands for an owner in the full-text index; ends in a digit, so that no stemmer touches it."""
+    return f"o{owner_id.encode().hex()}0"
+
+
+async def insert_document(session: AsyncSession, document: Document) -> bool:
+    """Queue a new document; False when the owner already has these bytes."""
+    values = {name: getattr(document, name) for name in Document.__dataclass_fields__}
+    try:
+        await session.execute(insert(DocumentRow).values(**values))
+    except IntegrityError:
+        return False
+    return True
+
+
+async def find(session: AsyncSession, owner_id: str, doc_id: str) -> Document | None:
+    """The owner's document, if there is one."""
+    return await _one(session, select(*SEEN).where(*_mine(owner_id, doc_id)))
+
+
+async def find_same_bytes(session: AsyncSession, owner_id: str, sha256: str) -> Document | None:
+    """The owner's document with these bytes that did not fail, if there is one."""
+    return await _one(
+        session,
+        select(*SEEN).where(
+            DocumentRow.owner_id == owner_id, DocumentRow.sha256 == sha256, DocumentRow.status.in_(LIVE)
+        ),
+    )
+
+
+async def page_of(session: AsyncSession, owner_id: str, limit: int, after: tuple[Any, str] | None) -> list[Document]:
+    """Up to ``limit`` documents of the owner, newest first, older than ``after`` (created_at, doc_id)."""
+    query = select(*SEEN).where(DocumentRow.owner_id == owner_id, DocumentRow.status != DELETING)
+    if after is not None:
+        query = query.where(tuple_(DocumentRow.created_at, DocumentRow.doc_id) < tuple_(*after))
+    rows = await session.execute(query.order_by(DocumentRow.created_at.desc(), DocumentRow.doc_id.desc()).limit(limit))
+    return [_document(row) for row in rows]
+
+
+async def read_text(session: AsyncSession, owner_id: str, doc_id: str) -> tuple[list[str], list[PageSpan]]:
+    """The extracted text in its stored parts, and where each page stands in it; the caller checked that it is ready."""
+    parts = select(TextRow.text).join(DocumentRow, DocumentRow.doc_id == TextRow.doc_id).where(*_mine(owner_id, doc_id))
+    pages = (
+        select(PageRow.number, PageRow.start, PageRow.end)
+        .join(DocumentRow, DocumentRow.doc_id == PageRow.doc_id)
+        .where(*_mine(owner_id, doc_id))
+    )
+    found = (await session.scalars(parts.order_by(TextRow.part))).all()
+    return list(found), [PageSpan(*row) for row in await session.execute(pages.order_by(PageRow.number))]
+
+
+async def read_chunk(session: AsyncSession, owner_id: str, doc_id: str, chunk_index: int) -> StoredChunk | None:
+    """One passage of a ready document of the owner."""
+    columns = [getattr(ChunkRow, name) for name in StoredChunk.__dataclass_fields__]
+    row = (
+        await session.execute(
+            select(*columns)
+            .join(DocumentRow, DocumentRow.doc_id == ChunkRow.doc_id)
+            .where(*_mine(owner_id, doc_id), DocumentRow.status == "ready", ChunkRow.chunk_index == chunk_index)
+        )
+    ).one_or_none()
+    return None if row is None else StoredChunk(*row)
+
+
+async def owned_ids(session: AsyncSession, owner_id: str) -> list[str]:
+    """Every document of the owner, also those on their way out."""
+    return list((await session.scalars(select(DocumentRow.doc_id).where(DocumentRow.owner_id == owner_id))).all())
+
+
+async def all_ids(session: AsyncSession) -> set[str]:
+    """Every document of every owner, for comparing with the files."""
+    return set((await session.scalars(select(DocumentRow.doc_id))).all())
+
+
+async def deleting(session: AsyncSession) -> list[tuple[str, str]]:
+    """(owner_id, doc_id) of every document whose deletion has begun and not ended."""
+    rows = await session.execute(select(DocumentRow.owner_id, DocumentRow.doc_id).where(DocumentRow.status == DELETING))
+    return [(owner_id, doc_id) for owner_id, doc_id in rows]
+
+
+async def requeue(session: AsyncSession, owner_id: str, doc_id: str) -> bool:
+    """Queue a settled document again from the start; False when there is none. Raises Conflict for its twin."""
+    change = update(DocumentRow).where(*_mine(owner_id, doc_id), DocumentRow.status.not_in(UNSETTLED))
+    try:
+        return await _changed(
+            session,
+            change.values(
+                status="queued", progress=0.0, attempts=0, error_code=None, error_message=None, lease_until=None
+            ),
+        )
+    except IntegrityError as error:
+        raise Conflict("The same file was uploaded again meanwhile; use that one.") from error
+
+
+async def begin_deletion(session: AsyncSession, owner_id: str, doc_id: str) -> bool:
+    """Make a document invisible and take it from its worker; False when there is none."""
+    change = update(DocumentRow).where(*_mine(owner_id, doc_id))
+    return await _changed(session, change.values(status=DELETING, lease_token=None, lease_until=None))
+
+
+async def delete_chunks(session: AsyncSession, doc_id: str, limit: int) -> int:
+    """Delete up to ``limit`` chunks with their full text and vectors; how many there were."""
+    some = select(ChunkRow.chunk_id).where(ChunkRow.doc_id == doc_id).limit(limit)
+    return await _count(session, delete(ChunkRow).where(ChunkRow.chunk_id.in_(some)))
+
+
+async def delete_text(session: AsyncSession, doc_id: str) -> None:
+    """Delete the extracted text and its pages."""
+    await session.execute(delete(TextRow).where(TextRow.doc_id == doc_id))
+    await session.execute(delete(PageRow).where(PageRow.doc_id == doc_id))
+
+
+async def delete_document(session: AsyncSession, doc_id: str) -> None:
+    """Delete the row of a document whose deletion has begun, and all that still hangs on it."""
+    await session.execute(delete(DocumentRow).where(DocumentRow.doc_id == doc_id, DocumentRow.status == DELETING))
+
+
+async def claim(session: AsyncSession, worker_id: str, doc_id: str | None = None) -> Job | None:
+    """Take the document that has waited longest (or this one), if any waits or was left by a dead worker.
+
+    A lease that ends later than any could is one from before the clock was set back: it counts as ended.
+    """
+    moment = now()
+    furthest = moment + timedelta(seconds=2 * LEASE_SECONDS)
+    waiting = (DocumentRow.status == "queued") & (
+        DocumentRow.lease_until.is_(None) | (DocumentRow.lease_until <= moment) | (DocumentRow.lease_until > furthest)
+    )
+    abandoned = (DocumentRow.status == "processing") & (
+        (DocumentRow.lease_until <= moment) | (DocumentRow.lease_until > furthest)
+    )
+    oldest = select(DocumentRow.doc_id).where(or_(waiting, abandoned)).order_by(DocumentRow.created_at).limit(1)
+    if doc_id is not None:
+        oldest = oldest.where(DocumentRow.doc_id == doc_id)
+    row = (
+        await session.execute(
+            update(DocumentRow)
+            .where(DocumentRow.doc_id == oldest.scalar_subquery())
+            .values(
+                status="processing",
+                progress=0.0,
+                attempts=DocumentRow.attempts + 1,
+                lease_token=f"{worker_id}:{secrets.token_hex(8)}",
+                lease_until=moment + timedelta(seconds=LEASE_SECONDS),
+            )
+            .returning(*[getattr(DocumentRow, name) for name in Job.__dataclass_fields__])
+        )
+    ).one_or_none()
+    return None if row is None else Job(*row)
+
+
+async def renew(session: AsyncSession, job: Job, progress: float | None = None) -> None:
+    """Hold the lease for another LEASE_SECONDS, and note how far the work is. Raises LeaseLost."""
+    values: dict[str, Any] = {} if progress is None else {"progress": progress}
+    await _hold(session, job, **values)
+
+
+async def add_text(session: AsyncSession, job: Job, part: int, content: str) -> None:
+    """Store one part of the extracted text. Raises LeaseLost."""
+    await _hold(session, job)
+    await session.execute(insert(TextRow).values(doc_id=job.doc_id, part=part, text=content))
+
+
+async def add_pages(session: AsyncSession, job: Job, pages: Sequence[PageSpan]) -> None:
+    """Store where each page stands in the text. Raises LeaseLost."""
+    await _hold(session, job)
+    rows = [{"doc_id": job.doc_id, "number": page.number, "start": page.start, "end": page.end} for page in pages]
+    await session.execute(insert(PageRow), rows)
+
+
+async def add_chunks(
+    session: AsyncSession, job: Job, title: str, chunks: Sequence[StoredChunk], progress: float
+) -> list[int]:
+    """Store chunks and their full text, invisible until ``publish``; their ids in order. Raises LeaseLost."""
+    await _hold(session, job, progress=progress)
+    names = list(StoredChunk.__dataclass_fields__)
+    rows = [{name: getattr(chunk, name) for name in names} | {"owner_id": job.owner_id} for chunk in chunks]
+    made = insert(ChunkRow).returning(ChunkRow.chunk_id, sort_by_parameter_order=True)
+    ids = list((await session.scalars(made, rows)).all())
+    await session.execute(
+        text(
+            "INSERT INTO chunk_texts (rowid, owner, title, heading, body) VALUES (:id, :owner, :title, :heading, :body)"
+        ),
+        [
+            {"id": i, "owner": owner_word(job.owner_id), "title": title, "heading": chunk.heading, "body": chunk.text}
+            for i, chunk in zip(ids, chunks, strict=True)
+        ],
+    )
+    return ids
+
+
+async def publish(session: AsyncSession, job: Job, title: str, pages: int | None, chunks: int, embedder: str) -> None:
+    """Make a wholly indexed document searchable. Raises LeaseLost."""
+    await _hold(
+        session, job, title=title, pages=pages, chunks=chunks, embedder=embedder, status="ready", progress=1.0,
+        attempts=0, lease_token=None, lease_until=None,
+    )  # fmt: skip
+
+
+async def fail(session: AsyncSession, job: Job, code: str, message: str) -> None:
+    """End a document as failed, with a reason for its owner. Raises LeaseLost."""
+    await _hold(
+        session, job, status="failed", chunks=0, error_code=code, error_message=message, lease_token=None,
+        lease_until=None,
+    )  # fmt: skip
+
+
+async def put_back(session: AsyncSession, job: Job, delay_seconds: float) -> None:
+    """Queue a document again, not to be tried before ``delay_seconds`` have passed. Raises LeaseLost."""
+    later = now() + timedelta(seconds=min(delay_seconds, LEASE_SECONDS))
+    await _hold(session, job, status="queued", progress=0.0, lease_token=None, lease_until=later)
+
+
+async def release(session: AsyncSession, worker_id: str | None, *, counted: bool) -> list[str]:
+    """Queue again what a dead worker (None: any) held; ``counted`` when the document may have killed it."""
+    values: dict[str, Any] = {"status": "queued", "progress": 0.0, "lease_token": None, "lease_until": None}
+    if not counted:
+        values["attempts"] = DocumentRow.attempts - 1
+    change = update(DocumentRow).where(DocumentRow.status == "processing").values(**values)
+    if worker_id is not None:
+        change = change.where(DocumentRow.lease_token.startswith(f"{worker_id}:", autoescape=True))
+    return list((await session.scalars(change.returning(DocumentRow.doc_id))).all())
+
+
+async def _hold(session: AsyncSession, job: Job, **values: Any) -> None:
+    values.setdefault("lease_until", now() + timedelta(seconds=LEASE_SECONDS))
+    held = update(DocumentRow).where(
+        DocumentRow.doc_id == job.doc_id,
+        DocumentRow.status == "processing",
+        DocumentRow.lease_token == job.lease_token,
+    )
+    if not await _changed(session, held.values(**values)):
+        raise LeaseLost
+
+
+def _mine(owner_id: str, doc_id: str) -> tuple[Any, ...]:
+    return (DocumentRow.owner_id == owner_id, DocumentRow.doc_id == doc_id, DocumentRow.status != DELETING)
+
+
+async def _one(session: AsyncSession, query: Select[Any]) -> Document | None:
+    row = (await session.execute(query)).one_or_none()
+    return None if row is None else _document(row)
+
+
+def _document(row: Row[Any]) -> Document:
+    values: tuple[Any, ...] = tuple(row)
+    return Document(*values)
+
+
+async def _count(session: AsyncSession, change: Any) -> int:
+    result = await session.execute(change, execution_options={"synchronize_session": False})
+    return int(result.rowcount)  # type: ignore[attr-defined]  # a CursorResult, for every DML statement
+
+
+async def _changed(session: AsyncSession, change: Any) -> bool:
+    return await _count(session, change) == 1
