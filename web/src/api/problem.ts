@@ -1,0 +1,59 @@
+import type { Problem as ProblemDocument } from "./types";
+
+/** A refusal that the server stated, or the lack of any answer (`code: "unreachable"`, `status: 0`). */
+export class Problem extends Error {
+  readonly code: string;
+  readonly status: number;
+  readonly retryable: boolean;
+  /** Seconds that the server asks us to wait. */
+  readonly retryAfter: number | null;
+
+  constructor(
+    document: Pick<ProblemDocument, "code" | "message" | "status" | "retryable">,
+    retryAfter?: number | null,
+  ) {
+    super(document.message);
+    this.code = document.code;
+    this.status = document.status;
+    this.retryable = document.retryable;
+    this.retryAfter = retryAfter ?? null;
+  }
+}
+
+export const unreachable = (): Problem =>
+  new Problem({
+    code: "unreachable",
+    message: "The server cannot be reached. Is it running, and are you online?",
+    status: 0,
+    retryable: true,
+  });
+
+/** The problem in a refused response, whatever stood between us and the server (a proxy answers in HTML). */
+export function toProblem(status: number, body: string, retryAfter: string | null): Problem {
+  const seconds = Number(retryAfter ?? Number.NaN);
+  const wait = Number.isFinite(seconds) ? seconds : null;
+  const document = parseObject(body);
+  const message =
+    typeof document?.message === "string" ? document.message : `The server answered with status ${status}.`;
+  const code = typeof document?.code === "string" ? document.code : "http";
+  return new Problem({ code, message, status, retryable: document?.retryable === true || status >= 502 }, wait);
+}
+
+export async function readProblem(response: Response): Promise<Problem> {
+  const body = await response.text().catch(() => "");
+  return toProblem(response.status, body, response.headers.get("Retry-After"));
+}
+
+function parseObject(body: string): Partial<ProblemDocument> | null {
+  try {
+    const value: unknown = JSON.parse(body);
+    return typeof value === "object" && value !== null ? value : null;
+  } catch {
+    return null;
+  }
+}
+
+/** What to tell a person about anything that was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Problem ? error.message : "Something went wrong in this page. Please reload it.";
+}

@@ -1,0 +1,58 @@
+import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { useEffect, useState, useSyncExternalStore } from "react";
+
+import { Problem, unreachable } from "../api/problem";
+import { getSession, refresh, subscribe } from "../api/session";
+import { AccountPage } from "../features/account/account-page";
+import { Announcer } from "../ui/announcer";
+import { Button } from "../ui/button";
+import styles from "./app.module.css";
+import { ErrorBoundary } from "./error-boundary";
+import { Shell } from "./shell";
+
+/** A refusal does not become an answer by asking again, unless the server says that it may. */
+const retry = (failures: number, error: Error): boolean => failures < 2 && error instanceof Problem && error.retryable;
+
+const resumeSession = (): void => void refresh().catch(() => undefined);
+
+export function App() {
+  return (
+    <ErrorBoundary>
+      <Page />
+      <Announcer />
+    </ErrorBoundary>
+  );
+}
+
+function Page() {
+  const session = useSyncExternalStore(subscribe, getSession);
+  useEffect(resumeSession, []);
+  switch (session) {
+    case "unknown":
+      return null;
+    case "unreachable":
+      return (
+        <main className={styles.notice}>
+          <h1>Lorestream</h1>
+          <p role="alert">{unreachable().message}</p>
+          <Button icon="retry" onClick={resumeSession}>
+            Try again
+          </Button>
+        </main>
+      );
+    case "anonymous":
+      return <AccountPage />;
+    case "signed-in":
+      return <SignedIn />;
+  }
+}
+
+/** Each login has its own cache: nothing of one user is left for the next. */
+function SignedIn() {
+  const [client] = useState(() => new QueryClient({ defaultOptions: { queries: { retry } } }));
+  return (
+    <QueryClientProvider client={client}>
+      <Shell />
+    </QueryClientProvider>
+  );
+}

@@ -1,0 +1,69 @@
+import { createParser } from "eventsource-parser";
+
+import type { StreamEvent } from "../api/types";
+import { decode } from "./decode";
+
+export interface Frame {
+  runId: string;
+  /** Gap-free from 1 within its run. */
+  seq: number;
+  /** Null for an event that this version does not know; its seq counts all the same. */
+  event: StreamEvent | null;
+}
+
+/** The server's heartbeat comes every 10 s: after three missed ones the connection is dead, whatever TCP thinks. */
+export const SILENCE_LIMIT_MS = 30_000;
+/** No event is larger than 64 KiB. */
+const MAX_BUFFERED_CHARS = 1024 * 1024;
+
+/**
+ * The frames of an event stream, one batch per network read.
+ *
+ * Ends, without throwing, when the connection ends, breaks, or is silent for too long: in all three cases only a
+ * terminal event tells that the answer is complete.
+ */
+export async function* readFrames(
+  body: ReadableStream<Uint8Array>,
+  silenceLimitMs = SILENCE_LIMIT_MS,
+): AsyncGenerator<Frame[], void> {
+  const reader = body.getReader();
+  const decoder = new TextDecoder();
+  let batch: Frame[] = [];
+  const parser = createParser({
+    onEvent: ({ id, data }) => {
+      const cursor = parseId(id);
+      if (cursor) batch.push({ ...cursor, event: decode(data) });
+    },
+    maxBufferSize: MAX_BUFFERED_CHARS,
+  });
+  try {
+    for (;;) {
+      const chunk = await readWithin(reader, silenceLimitMs);
+      if (!chunk) return;
+      parser.feed(decoder.decode(chunk, { stream: true }));
+      if (batch.length > 0) yield batch;
+      batch = [];
+    }
+  } finally {
+    void reader.cancel().catch(() => undefined);
+  }
+}
+
+async function readWithin(
+  reader: ReadableStreamDefaultReader<Uint8Array>,
+  limitMs: number,
+): Promise<Uint8Array | undefined> {
+  const timer = setTimeout(() => void reader.cancel().catch(() => undefined), limitMs);
+  try {
+    return (await reader.read()).value;
+  } catch {
+    return undefined;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function parseId(id: string | undefined): { runId: string; seq: number } | null {
+  const match = /^(.+):(\d{1,15})$/.exec(id ?? "");
+  return match ? { runId: match[1] ?? "", seq: Number(match[2]) } : null;
+}

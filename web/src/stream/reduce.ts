@@ -1,0 +1,97 @@
+import type { DoneEvent, ErrorEvent, RunSnapshot, Source, StatusEvent, StreamEvent } from "../api/types";
+import type { Signal } from "./follow";
+
+/** What following reports, and that the user asked to stop (`stopping` until the server has). */
+export type AnswerSignal = Signal | { kind: "stopping"; stopping: boolean };
+
+export type Phase = "running" | "done" | "stopped" | "failed";
+
+/** All that the page knows of one answer; a fold over its signals. */
+export interface AnswerState {
+  question: string;
+  runId: string | null;
+  phase: Phase;
+  /** The connection broke and is being restored; says nothing about the answer. */
+  reconnecting: boolean;
+  stopping: boolean;
+  status: Pick<StatusEvent, "phase" | "position"> | null;
+  text: string;
+  /** Null until the server has searched. */
+  sources: Source[] | null;
+  done: Pick<DoneEvent, "model" | "finish_reason" | "timings"> | null;
+  error: Pick<ErrorEvent, "message" | "code" | "retryable"> | null;
+}
+
+export const beginning = (question: string, runId: string | null = null): AnswerState => ({
+  question,
+  runId,
+  phase: "running",
+  reconnecting: false,
+  stopping: false,
+  status: null,
+  text: "",
+  sources: null,
+  done: null,
+  error: null,
+});
+
+export function reduce(state: AnswerState, signal: AnswerSignal): AnswerState {
+  switch (signal.kind) {
+    case "run":
+      return { ...state, runId: signal.runId };
+    case "stopping":
+      return { ...state, stopping: signal.stopping };
+    case "live":
+      return state.reconnecting ? { ...state, reconnecting: false } : state;
+    case "reconnecting":
+      return state.reconnecting ? state : { ...state, reconnecting: true };
+    case "events":
+      return signal.events.reduce(apply, state.reconnecting ? { ...state, reconnecting: false } : state);
+    case "snapshot":
+      return fromSnapshot(state, signal.run);
+    case "refused":
+      return {
+        ...state,
+        phase: "failed",
+        reconnecting: false,
+        error: { message: signal.problem.message, code: signal.problem.code, retryable: signal.problem.retryable },
+      };
+  }
+}
+
+function apply(state: AnswerState, event: StreamEvent): AnswerState {
+  if (state.phase !== "running") return state;
+  switch (event.type) {
+    case "status":
+      return { ...state, status: event };
+    case "sources":
+      return { ...state, sources: event.sources };
+    case "token":
+      return { ...state, text: state.text + event.text };
+    case "done":
+      return { ...state, phase: event.finish_reason === "cancelled" ? "stopped" : "done", done: event };
+    case "error":
+      return { ...state, phase: "failed", error: event };
+    case "reasoning":
+      return state;
+  }
+}
+
+/** The stored answer replaces what was folded so far: the server kept it, the events are gone. */
+function fromSnapshot(state: AnswerState, run: RunSnapshot): AnswerState {
+  const ended = run.status !== "running";
+  return {
+    ...state,
+    question: run.question,
+    runId: run.run_id,
+    phase: run.status === "interrupted" ? "failed" : run.status,
+    reconnecting: false,
+    text: run.content,
+    sources: run.sources ?? state.sources,
+    done:
+      ended && run.model
+        ? { model: run.model, finish_reason: run.finish_reason ?? "stop", timings: run.timings ?? null }
+        : null,
+    error: run.error ? { ...run.error, retryable: run.error.retryable ?? true } : null,
+  };
+}

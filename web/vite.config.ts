@@ -1,0 +1,21 @@
+import react from "@vitejs/plugin-react";
+import { defineConfig } from "vitest/config";
+
+const API_PATHS = ["/auth", "/documents", "/query", "/runs", "/models", "/healthz"];
+
+export default defineConfig({
+  plugins: [react()],
+  build: {
+    outDir: "../src/lorestream/webui",
+    emptyOutDir: true,
+    // The server's Content-Security-Policy knows neither inline scripts nor data: fonts and styles.
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    target: "es2023",
+  },
+  server: {
+    host: "127.0.0.1",
+    proxy: Object.fromEntries(API_PATHS.map((path) => [path, "http://127.0.0.1:8000"])),
+  },
+  test: { include: ["src/**/*.test.{ts,tsx}"], testTimeout: 10_000 },
+});
