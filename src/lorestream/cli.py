@@ -1,7 +1,147 @@
-"""The command line."""
+"""The command line: ``serve``, ``ask``, ``doctor``, and ``worker``, which the server starts for itself."""
 
 from __future__ import annotations
 
+import asyncio
+import ipaddress
+import logging
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import uvloop
+from pydantic import ValidationError
+from rich.console import Console
+
+from lorestream import __version__
+from lorestream.doctor import examine
+from lorestream.documents.worker import run_worker
+from lorestream.errors import LorestreamError
+from lorestream.library import Library
+from lorestream.main import Server, server
+from lorestream.settings import PREFIX, Settings, cache_dir, unknown_variables
+from lorestream.terminal import ask_documents
+
+EXIT_USAGE = 2
+
+app = typer.Typer(
+    name="lorestream",
+    help="Chat over your own documents, on your own machine.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+err = Console(stderr=True, highlight=False)
+
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; a failure is one line for a person and an exit code, never a trace."""
+    try:
+        app()
+    except LorestreamError as failure:
+        err.print(f"[red]{failure.message}[/red]" if err.is_terminal else failure.message)
+        sys.exit(1)
+
+
+def read_settings(**overrides: Any) -> Settings:
+    """The settings of the environment, with what the command line names on top; exits where one is not valid."""
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        for problem in error.errors():
+            name = PREFIX + "_".join(str(part) for part in problem["loc"]).upper()
+            err.print(f"{name if problem['loc'] else 'Settings'}: {problem['msg'].removeprefix('Value error, ')}")
+        sys.exit(EXIT_USAGE)
+
+
+def _configure_logging(level: int) -> None:
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where everything is kept.")] = None,
+) -> None:
+    """Start the server with its page."""
+    _configure_logging(logging.INFO)
+    settings = read_settings(host=host, port=port, data_dir=data_dir)
+    for name in unknown_variables():
+        err.print(f"Warning: {name} is not a setting of Lorestream {__version__}; it is ignored.")
+    running = server(settings)
+    running.on_started = lambda: _greet(running, settings)
+    _run(running.serve())
+    if not running.started:
+        sys.exit(3)
+
+
+async def _greet(running: Server, settings: Settings) -> None:
+    status = await running.library.catalogue.describe()
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    print(f"Lorestream {__version__} is ready: http://{host}:{running.port}")
+    print(f"  Language model: {status.name} ({status.why})")
+    if status.advice:
+        print(f"  {status.advice}")
+    print(f"  Documents and accounts are kept in {settings.data_dir.resolve()}", flush=True)
+    if not _is_loopback(settings.host):
+        err.print(
+            "Warning: plain HTTP beyond this machine. Passwords and answers can be read on the way: put a proxy with "
+            "HTTPS in front."
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(work)
+
+
+@app.command(hidden=True)
+def worker() -> None:
+    """Index queued documents until stdin ends; started by the server."""
+    _configure_logging(logging.INFO)
+    library = Library(read_settings())
+    _run(run_worker(library.documents.ingestor))
+
+
+@app.command()
+def ask(
+    question: Annotated[str, typer.Argument(help="What you want to know.")],
+    paths: Annotated[list[Path], typer.Argument(help="Files or folders to ask.", exists=True)],
+    k: Annotated[int, typer.Option(help="How many passages to use.", min=1, max=10)] = 4,
+    model: Annotated[str | None, typer.Option(help="Language model, such as ollama:llama3.2.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where the index is kept between questions.")] = None,
+) -> None:
+    """Ask your files; needs no server. What is indexed once is kept for the next question."""
+    _configure_logging(logging.ERROR)
+    if not question.strip():
+        err.print("The question is empty.")
+        sys.exit(EXIT_USAGE)
+    settings = read_settings(data_dir=data_dir or cache_dir(), model=model)
+    with asyncio.Runner() as runner:
+        sys.exit(runner.run(ask_documents(Library(settings), question, paths, k)))
+
+
+@app.command()
+def doctor() -> None:
+    """Check this installation: versions, paths, models, and one question asked end to end."""
+    _configure_logging(logging.ERROR)
+    settings = read_settings()
+    with asyncio.Runner() as runner:
+        sys.exit(runner.run(examine(settings, unknown_variables())))

@@ -24,6 +24,7 @@ from lorestream.providers.base import Embedder
 from lorestream.providers.catalogue import Catalogue
 from lorestream.providers.minilm import MiniLM
 from lorestream.providers.remote_embedders import OllamaEmbedder, OpenAIEmbedder
+from lorestream.providers.upstream import Endpoint
 from lorestream.retrieval.search import Retrieval
 from lorestream.settings import Settings
 from lorestream.streaming.log import MemoryLog
@@ -34,9 +35,9 @@ def build_embedder(settings: Settings) -> Embedder:
     """The embedder that the settings name."""
     kind, _, name = settings.embedder.partition(":")
     if kind == "ollama":
-        return OllamaEmbedder(settings.ollama_url, name)
+        return OllamaEmbedder(name, Endpoint(settings.ollama_url))
     if kind == "openai":
-        return OpenAIEmbedder(settings.openai_base_url, name, settings.openai_api_key)
+        return OpenAIEmbedder(name, openai_endpoint(settings))
     return MiniLM(settings.data_dir / "models")
 
 
@@ -75,10 +76,13 @@ class Library:
         await asyncio.to_thread(self.db.migrate)
         self._closing.push_async_callback(self.db.close)
         await self.accounts.open()
+        await self.documents.open()
         # The lock proves that no other process writes answers here, so whatever still runs has lost its process.
         await self._store.interrupt_running()
         self._closing.push_async_callback(self.index.close)
         self._closing.push_async_callback(self.embedder.close)
+        if isinstance(self.embedder, MiniLM):
+            await self.embedder.open()  # so that nobody's first question waits for it
         await self.runs.open()
         self._closing.push_async_callback(self.runs.close)
 

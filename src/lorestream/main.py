@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import FrameType
@@ -73,7 +74,12 @@ def create_app(library: Library) -> FastAPI:
 
     settings = library.settings
     app = FastAPI(
-        title="Lorestream", version=__version__, lifespan=lifespan, redirect_slashes=False, docs_url=None, redoc_url=None
+        title="Lorestream",
+        version=__version__,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
     )
     install_error_handlers(app)
     for router in (accounts_router, documents_router, query_router, runs_router, health_router):
@@ -133,19 +139,28 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, library: Library) -> None:
         """Remember whose runs to drain."""
         super().__init__(config)
-        self._library = library
-        self._draining: asyncio.Task[None] | None = None
+        self.library = library
+        self.on_started: Callable[[], Awaitable[None]] | None = None
+        self._drains: list[asyncio.Task[None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def serve(self, sockets: Any = None) -> None:
-        """Serve until a signal; the exit code is 0 however many signals came."""
+    @property
+    def port(self) -> int:
+        """The port it listens on, also where the settings asked for a free one."""
+        listening = [sock.getsockname()[1] for one in self.servers for sock in one.sockets]
+        return int(listening[0]) if listening else self.config.port
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, then tell whoever waits for it."""
         self._loop = asyncio.get_running_loop()
-        await super().serve(sockets)
+        await super().startup(sockets)
+        if self.started and self.on_started:
+            await self.on_started()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to drain; a second signal saves what there is and leaves.
 
-        The signal is not recorded as uvicorn would, which would raise it again at the end.
+        The signal is not recorded as uvicorn would, which would raise it again at the end: the exit code is 0.
         """
         if self._loop is None or not self.started:
             self.should_exit = True
@@ -153,14 +168,12 @@ class Server(uvicorn.Server):
             self._loop.call_soon_threadsafe(self._on_signal)
 
     def _on_signal(self) -> None:
-        again = self._draining is not None
-        seconds = 0 if again else self._library.settings.drain_seconds
-        if not again:
-            log.info("shutting down: %d answers are being written", self._library.runs.live)
-        self._draining = asyncio.ensure_future(self._drain(seconds))
+        seconds = 0 if self._drains else self.library.settings.drain_seconds
+        log.info("shutting down; %d answers are being written", self.library.runs.live)
+        self._drains.append(asyncio.ensure_future(self._drain(seconds)))
 
     async def _drain(self, seconds: float) -> None:
-        await self._library.runs.drain(seconds)
+        await self.library.runs.drain(seconds)
         self.should_exit = True
 
 
@@ -182,5 +195,3 @@ def server(settings: Settings) -> Server:
         h11_max_incomplete_event_size=64 * 1024,
     )
     return Server(config, library)
-
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -9,8 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,6 +54,17 @@ class RunningServer:
         """Send a signal and wait for the exit code."""
         self.process.send_signal(sig)
         return self.process.wait(40)
+
+
+@asynccontextmanager
+async def started_server(data_dir: Path, models_dir: Path, **settings: str) -> AsyncIterator[RunningServer]:
+    """``running_server`` for tests whose own event loop serves the model that the server asks."""
+    context = running_server(data_dir, models_dir, **settings)
+    server = await asyncio.to_thread(context.__enter__)
+    try:
+        yield server
+    finally:
+        await asyncio.to_thread(context.__exit__, None, None, None)
 
 
 @contextmanager

@@ -65,33 +65,6 @@ def test_a_huge_token_is_split_and_loses_nothing(text: str) -> None:
     assert all(len(sse.frame(RUN, 10**6, Token(piece))) < 64 * 1024 for piece in pieces)
 
 
-@given(st.text(min_size=1), st.data())
-def test_utf16_halves_sent_apart_become_whole_characters(text: str, data: st.DataObject) -> None:
-    units = text.encode("utf-16-le")
-    halves = [units[at : at + 2].decode("utf-16-le", "surrogatepass") for at in range(0, len(units), 2)]
-    pieces: list[str] = []
-    while halves:
-        size = data.draw(st.integers(1, len(halves)))
-        pieces.append("".join(halves[:size]))
-        halves = halves[size:]
-    joiner = sse.SurrogateJoiner()
-    assert "".join(map(joiner.feed, pieces)) + joiner.flush() == text
-
-
-@pytest.mark.parametrize(
-    ("pieces", "text"),
-    [
-        (["\ud83d"], "\ufffd"),
-        (["\ude00"], "\ufffd"),  # noqa: PT014 - not the half above: the linter reads all halves alike
-        (["a\ud83d", "b"], "a\ufffdb"),
-        (["\ud83d", "\ud83d", "\ude00"], "\ufffd😀"),
-    ],
-)
-def test_a_lone_half_becomes_the_replacement_character(pieces: list[str], text: str) -> None:
-    joiner = sse.SurrogateJoiner()
-    assert "".join(map(joiner.feed, pieces)) + joiner.flush() == text
-
-
 @pytest.mark.parametrize(
     ("header", "after", "cursor"),
     [(None, None, 0), (None, 5, 5), (f"{RUN}:9", None, 9), (f"{RUN}:9", 5, 9), ("", 4, 4)],

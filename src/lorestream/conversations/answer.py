@@ -35,7 +35,7 @@ from lorestream.streaming.events import (
     message_status,
 )
 from lorestream.streaming.runs import OnDisconnect, Outcome, Reader, Runs, Stopped
-from lorestream.streaming.sse import SurrogateJoiner, split_token
+from lorestream.streaming.sse import split_token
 
 SNIPPET_CHARACTERS = 300
 TITLE_CHARACTERS = 120
@@ -146,10 +146,9 @@ class _Answering:
             self._question.text, shown, secrets.token_hex(8), how.context_tokens - how.max_output_tokens
         )
         size = pieces = 0
-        joiner = SurrogateJoiner()
         async with aclosing(model.stream(built, how)) as batches:
             async for deltas in batches:
-                batch = self._translate(deltas, joiner)
+                batch = self._translate(deltas)
                 if not batch:
                     continue
                 pieces += len(batch)
@@ -158,17 +157,14 @@ class _Answering:
                 if size > self._answers.max_answer_bytes or pieces > MAX_PIECES:
                     raise LimitReached
 
-    def _translate(self, deltas: list[Delta], joiner: SurrogateJoiner) -> list[Event]:
+    def _translate(self, deltas: list[Delta]) -> list[Event]:
         batch: list[Event] = []
         for delta in deltas:
-            if delta.text and (text := joiner.feed(delta.text)):
-                batch.extend(map(Token, split_token(text)))
+            batch.extend(map(Token, split_token(delta.text)))
             if delta.reasoning:
                 batch.append(Reasoning(delta.reasoning))
             if delta.finish:
                 self._finish = delta.finish
-                if text := joiner.flush():
-                    batch.append(Token(text))
         if batch and self._first_token_ms is None:
             self._first_token_ms = _ms_since(self._started)
         return batch

@@ -51,35 +51,6 @@ def split_token(text: str) -> Iterator[str]:
         yield text[start : start + MAX_TOKEN_CHARACTERS]
 
 
-class SurrogateJoiner:
-    """Makes whole characters of UTF-16 halves that a model's server sent in separate pieces.
-
-    A trailing high surrogate is held back for its other half; a half that stays alone becomes U+FFFD.
-    """
-
-    def __init__(self) -> None:
-        """Hold nothing yet."""
-        self._held = ""
-
-    def feed(self, text: str) -> str:
-        """The next piece as valid text; empty while its only character waits for its other half."""
-        if text.isascii() and not self._held:
-            return text
-        text, self._held = self._held + text, ""
-        if "\ud800" <= text[-1] <= "\udbff":
-            text, self._held = text[:-1], text[-1]
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-        return text
-
-    def flush(self) -> str:
-        """What is left at the end."""
-        held, self._held = self._held, ""
-        return "\ufffd" if held else ""
-
-
 def parse_cursor(run_id: str, last_event_id: str | None, after: int | None) -> int:
     """The sequence number after which a reader goes on; the header wins over the parameter.
 
