@@ -1,0 +1,139 @@
+"""What reading a document gives, how it can fail, and which files are read at all.
+
+The readers themselves are in ``formats``, one module each; ``sandbox`` runs them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import PurePath
+
+import msgspec
+
+from lorestream.errors import UnsupportedType
+
+PDF = "application/pdf"
+DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+HTML, MARKDOWN, PLAIN = "text/html", "text/markdown", "text/plain"
+
+EXTENSIONS = {
+    ".pdf": PDF,
+    ".docx": DOCX,
+    ".html": HTML,
+    ".htm": HTML,
+    ".md": MARKDOWN,
+    ".markdown": MARKDOWN,
+    ".txt": PLAIN,
+    ".text": PLAIN,
+    ".log": PLAIN,
+    "": PLAIN,
+}
+SUPPORTED = "PDF (.pdf), Word (.docx), HTML (.html, .htm), Markdown (.md, .markdown) and plain text (.txt, .text, .log)"
+# Enough for detect(): the first bytes of a file.
+HEAD_BYTES = 4096
+# More text than this is refused: about 40 000 pages.
+MAX_CHARACTERS = 64 * 1024 * 1024
+MAX_TITLE_CHARACTERS = 300
+_ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_UNICODE_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Page ``number`` (from 1) is ``text[start:end]``."""
+
+    number: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A heading of ``level`` 1 (highest) to 9, written at ``text[start:end]``; ``text`` is it without markup."""
+
+    start: int
+    end: int
+    level: int
+    text: str
+
+
+@dataclass(slots=True)
+class Parsed:
+    """A document's text; every offset is in characters of ``text``."""
+
+    text: str
+    title: str | None = None
+    pages: list[Page] = field(default_factory=list)
+    headings: list[Heading] = field(default_factory=list)
+
+
+class DocumentFailed(Exception):
+    """A document that cannot be read: a stable code and a sentence for a person.
+
+    Codes: ``empty``, ``encrypted``, ``no_text``, ``broken``, ``too_large``, ``timeout``, ``memory``.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        """Keep both."""
+        super().__init__(message)
+        self.code, self.message = code, message
+
+
+class Outcome(msgspec.Struct, omit_defaults=True):
+    """What the child process of ``sandbox`` answers: ``parsed``, or a code; ``detail`` is for the log only."""
+
+    parsed: Parsed | None = None
+    code: str = "broken"
+    message: str = ""
+    detail: str = ""
+
+
+def detect(filename: str, head: bytes) -> str:
+    """The media type of a file, from its name and its first bytes (``HEAD_BYTES`` are enough).
+
+    Raises UnsupportedType, naming what is supported.
+    """
+    extension = PurePath(filename.replace("\\", "/")).suffix.lower()
+    if head.lstrip().startswith(b"%PDF-"):
+        return PDF
+    if head.startswith(_ZIP) and b"word/" in head:
+        return DOCX
+    kind = EXTENSIONS.get(extension)
+    if kind is None:
+        raise UnsupportedType(f"Files of the type {extension[:20]} cannot be read. Supported: {SUPPORTED}.")
+    if kind in {PDF, DOCX}:
+        return kind
+    if head.startswith((_ZIP, _OLE)) or _is_binary(head):
+        raise UnsupportedType(f"The content of this file is not text. Supported: {SUPPORTED}.")
+    return kind
+
+
+def storable(text: str) -> str:
+    """The text with every NUL and lone surrogate replaced by U+FFFD, one for one, so that offsets stay."""
+    return _UNSTORABLE.sub("\ufffd", text)
+
+
+def checked(parsed: Parsed) -> Parsed:
+    """What a reader gave, storable and bounded; raises DocumentFailed ``empty`` or ``too_large``."""
+    if not parsed.text.strip():
+        raise DocumentFailed("empty", "The file contains no text.")
+    if len(parsed.text) > MAX_CHARACTERS:
+        millions = MAX_CHARACTERS // 2**20
+        raise DocumentFailed("too_large", f"The file contains more than {millions} million characters of text.")
+    headings = [Heading(h.start, h.end, h.level, one_line(h.text)) for h in parsed.headings if h.text.strip()]
+    return Parsed(storable(parsed.text), one_line(parsed.title or "") or None, parsed.pages, headings)
+
+
+def one_line(text: str) -> str:
+    """A title or heading as one storable line of bounded length."""
+    return storable(" ".join(text.split()))[:MAX_TITLE_CHARACTERS]
+
+
+def _is_binary(head: bytes) -> bool:
+    """Whether there are NULs that UTF-16 or UTF-32 would not explain."""
+    if head.startswith(_UNICODE_MARKS) or b"\x00" not in head:
+        return False
+    even, odd = head[::2].count(0), head[1::2].count(0)
+    return min(even, odd) > 0 or max(even, odd) < len(head) // 8
