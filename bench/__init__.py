@@ -1,0 +1,1 @@
+"""Side-by-side measurements: ratios against a peer measured in the same interleaved run."""
