@@ -3,7 +3,7 @@
 LorestreamError
 ├── Refused                 the caller's doing; a real HTTP status before any byte of a stream
 │   ├── InvalidInput  NotFound  Unauthenticated  Forbidden  Conflict  Gone
-│   └── PayloadTooLarge  UnsupportedType  RateLimited  ShuttingDown  StorageFull  Busy
+│   └── PayloadTooLarge  UnsupportedType  RateLimited  ShuttingDown  StorageFull  Busy  UploadStalled
 ├── RunFailed               ends a run; an ``error`` event in a stream, a problem document elsewhere
 │   ├── NoDocuments  RetrievalFailed  ContextTooLong  LimitReached
 │   ├── ModelUnavailable  ModelNotFound  ModelAuthFailed  ModelRateLimited

@@ -20,7 +20,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.params import Depends
 from fastapi.routing import APIRoute, APIRouter, APIWebSocketRoute, iter_route_contexts
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection
@@ -40,6 +40,7 @@ MAX_JSON_BYTES = 1024 * 1024
 # Room for the multipart framing and the form's other fields around an uploaded file.
 MULTIPART_OVERHEAD_BYTES = 64 * 1024
 MAX_FIELD_NAME = 200
+LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 CONTENT_LENGTH = re.compile(r"\d{1,15}", re.ASCII)
 ROUTING_ADVICE = {
@@ -61,9 +62,18 @@ SECURITY_HEADERS = {
 
 
 class Body(BaseModel):
-    """A JSON body of our own API: unknown fields are refused, strings are never coerced."""
+    """A JSON body of our own API: unknown fields are refused, numbers are never taken for strings."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=False)
+
+    @field_validator("*")
+    @classmethod
+    def _is_text(cls, value: T) -> T:
+        # JSON can spell half a surrogate pair; no UTF-8 can, so the database would fail on it later.
+        for text in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(text, str) and LONE_SURROGATE.search(text):
+                raise ValueError("holds half of a surrogate pair, which is not text")
+        return value
 
 
 def from_state(name: str) -> Any:
