@@ -241,7 +241,11 @@ class FakeUpstream:
         if always:
             self._always = made
         else:
-            self._script.append(made)
+            self.answer(made)
+
+    def answer(self, answer: Answer) -> None:
+        """Give this to the next chat or embedding request that has nothing else to get."""
+        self._script.append(answer)
 
     async def start(self, port: int = 0) -> FakeUpstream:
         loop = asyncio.get_running_loop()

@@ -31,7 +31,7 @@ MAX_SENTENCES = 48  # embedded per question; the best by words and passage rank
 MAX_CHARACTERS = 400  # longer sentences are quoted in part
 LEXICAL_WEIGHT = 0.5
 RANK_PENALTY = 0.03  # per passage before this one
-QUESTION_PENALTY = 0.3  # a question is no answer
+LEAD_CHARACTERS = 120  # a longer heading or question is none
 BAR = 0.6  # of the best score, for every further quotation
 SAME_MEANING, SAME_WORDS = 0.9, 0.6
 TICK_SECONDS = 0.025
@@ -47,6 +47,7 @@ class _Sentence:
     passage: PromptPassage
     rank: int
     text: str
+    meaning: str  # the text to compare: with the heading or question that it follows
     words: frozenset[str]
     prose: bool
     score: float = 0.0
@@ -95,10 +96,10 @@ class Reader:
         sentences = _sentences(prompt.passages)
         if not sentences:
             return []
-        _score_words(sentences, content_words(prompt.question))
+        _score_words(sentences, prompt.question)
         sentences = sorted(sentences, key=lambda sentence: -sentence.score)[:MAX_SENTENCES]
         question = await self._embedder.embed_query(prompt.question)
-        vectors = await self._embedder.embed([sentence.text for sentence in sentences])
+        vectors = await self._embedder.embed([sentence.meaning for sentence in sentences])
         for sentence, likeness in zip(sentences, vectors @ question, strict=True):
             sentence.score += float(likeness)
         return _best(sentences, vectors)
@@ -108,11 +109,14 @@ def _sentences(passages: Sequence[PromptPassage]) -> list[_Sentence]:
     """Every sentence of the passages that reads well by itself; all pieces of text where none does."""
     found: list[_Sentence] = []
     for rank, passage in enumerate(passages):
+        lead = ""
         for start, end in sentence_spans(passage.text):
             text = _trim(passage.text[start:end])
             if text:
-                words = frozenset(map(_stem, content_words(text)))
-                found.append(_Sentence(passage, rank, text, words, _reads_well(text)))
+                prose = _reads_well(text)
+                meaning = f"{lead} {text}" if prose and lead else text
+                found.append(_Sentence(passage, rank, text, meaning, frozenset(_stems(meaning)), prose))
+                lead = "" if prose or len(text) > LEAD_CHARACTERS else text
     return [sentence for sentence in found if sentence.prose] or found
 
 
@@ -130,32 +134,32 @@ def _trim(text: str) -> str:
 
 
 def _reads_well(text: str) -> bool:
-    """Prose, not a heading, a table row, a list of numbers or code."""
+    """Prose that states something: not a heading, a question, a table row, a list of numbers or code."""
     letters = sum(character.isalpha() or character.isspace() for character in text)
     return (
         letters > 0.6 * len(text)
         and not text.startswith("#")
         and "|" not in text
+        and not text.rstrip("\"'”’»)]").endswith(("?", "？"))
         and "\t" not in text
         and (_ENDING.search(text) is not None or len(text) >= MAX_CHARACTERS * 0.8)
         and (len(text.split()) > 2 or not text.isascii())
     )
 
 
-def _stem(word: str) -> str:
-    return word[:-1] if len(word) > 3 and word.endswith("s") else word
+def _stems(text: str) -> set[str]:
+    """The content words, without the s of a plural."""
+    return {word[:-1] if len(word) > 3 and word.endswith("s") else word for word in content_words(text)}
 
 
-def _score_words(sentences: Sequence[_Sentence], question: Sequence[str]) -> None:
+def _score_words(sentences: Sequence[_Sentence], question: str) -> None:
     """Score by the share of the question's words, weighted by their rarity among the sentences, and by rank."""
     spread = Counter(word for sentence in sentences for word in sentence.words)
-    weights = {word: math.log(1 + len(sentences) / (1 + spread[word])) for word in set(map(_stem, question))}
+    weights = {word: math.log(1 + len(sentences) / (1 + spread[word])) for word in _stems(question)}
     total = sum(weights.values()) or 1.0
     for sentence in sentences:
         shared = sum(weight for word, weight in weights.items() if word in sentence.words)
         sentence.score = LEXICAL_WEIGHT * shared / total - RANK_PENALTY * sentence.rank
-        if "?" in sentence.text[-4:]:
-            sentence.score -= QUESTION_PENALTY
 
 
 def _best(sentences: Sequence[_Sentence], vectors: Vectors) -> list[_Sentence]:
