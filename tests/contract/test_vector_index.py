@@ -19,7 +19,8 @@ ALICE, BOB = "alice", "bob"
 def unit(*values: float) -> Vectors:
     row = np.zeros(DIMENSIONS, dtype=np.float32)
     row[: len(values)] = values
-    return row / np.linalg.norm(row)
+    row /= np.linalg.norm(row)
+    return row
 
 
 def random_units(count: int, seed: int = 7) -> Vectors:

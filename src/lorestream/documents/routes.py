@@ -1,0 +1,235 @@
+"""HTTP for documents: upload, list, look, retry, delete. A foreign document and an unknown one are the same 404."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import FileResponse, StreamingResponse
+from pydantic import BaseModel
+
+from lorestream.accounts.routes import CurrentUser
+from lorestream.documents.models import Document, PageSpan, Status
+from lorestream.documents.service import Documents
+from lorestream.errors import InvalidInput
+from lorestream.http import from_state
+
+router = APIRouter(tags=["documents"])
+DocumentsService = Annotated[Documents, from_state("documents")]
+DocId = Annotated[str, Path(min_length=1, max_length=64)]
+
+MAX_WAIT_SECONDS = 60
+MAX_CHUNK_INDEX = 2**31
+# Shown by browsers without running anything; everything else, HTML and SVG above all, is only ever saved.
+INLINE = frozenset({"application/pdf", "text/plain"})
+UPLOAD_FORM: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                }
+            }
+        },
+    }
+}
+
+
+class FailureView(BaseModel):
+    """Why a document failed."""
+
+    code: str
+    message: str
+
+
+class DocumentView(BaseModel):
+    """A document as its owner sees it."""
+
+    doc_id: str
+    filename: str
+    title: str
+    media_type: str
+    bytes: int
+    pages: int | None
+    chunks: int
+    status: Status
+    progress: float
+    error: FailureView | None
+    created_at: datetime
+
+
+class DocumentList(BaseModel):
+    """A page of documents, newest first."""
+
+    items: list[DocumentView]
+    next_cursor: str | None
+
+
+class PageView(BaseModel):
+    """Where one page stands in the extracted text."""
+
+    number: int
+    start: int
+    end: int
+
+
+class TextView(BaseModel):
+    """A document's extracted text; offsets count its characters (Unicode code points)."""
+
+    doc_id: str
+    title: str
+    pages: list[PageView]
+    text: str
+
+
+class ChunkView(BaseModel):
+    """One passage: ``text`` is the extracted text from ``start`` to ``end``."""
+
+    doc_id: str
+    chunk_index: int
+    text: str
+    start: int
+    end: int
+    page: int | None
+    heading: str
+
+
+@router.post(
+    "/documents/",
+    status_code=201,
+    openapi_extra=UPLOAD_FORM,
+    responses={200: {"model": DocumentView}, 202: {"model": DocumentView}},
+)
+async def upload(
+    request: Request,
+    response: Response,
+    user: CurrentUser,
+    documents: DocumentsService,
+    wait: Annotated[float, Query(ge=0, le=MAX_WAIT_SECONDS, allow_inf_nan=False)] = 10,
+) -> DocumentView:
+    """Take one file: 201 once it is searchable or has failed, 202 while it is worked on, 200 if it was there."""
+    content_type = request.headers.get("content-type", "")
+    async with documents.receive(request.stream(), content_type) as received:
+        document, created = await documents.add(user.user_id, received)
+    document = await documents.wait(user.user_id, document.doc_id, wait)
+    if not created:
+        response.status_code = 200
+    elif not document.settled:
+        response.status_code = 202
+    response.headers["Location"] = f"/documents/{document.doc_id}"
+    return _view(document)
+
+
+@router.get("/documents/")
+async def list_documents(
+    user: CurrentUser,
+    documents: DocumentsService,
+    limit: Annotated[int, Query(ge=1, le=100)] = 50,
+    cursor: Annotated[str | None, Query(max_length=200)] = None,
+) -> DocumentList:
+    """The caller's documents, newest first."""
+    found = await documents.page(user.user_id, limit + 1, _decode_cursor(cursor) if cursor else None)
+    more = len(found) > limit
+    found = found[:limit]
+    return DocumentList(
+        items=[_view(document) for document in found], next_cursor=_encode_cursor(found[-1]) if more else None
+    )
+
+
+@router.get("/documents/{doc_id}")
+async def get_document(doc_id: DocId, user: CurrentUser, documents: DocumentsService) -> DocumentView:
+    """One document."""
+    return _view(await documents.get(user.user_id, doc_id))
+
+
+@router.delete("/documents/{doc_id}", status_code=204)
+async def delete_document(doc_id: DocId, user: CurrentUser, documents: DocumentsService) -> None:
+    """Delete a document with everything that was made of it."""
+    await documents.delete(user.user_id, doc_id)
+
+
+@router.post("/documents/{doc_id}/retry", status_code=202)
+async def retry_document(doc_id: DocId, user: CurrentUser, documents: DocumentsService) -> DocumentView:
+    """Index a failed document again."""
+    return _view(await documents.retry(user.user_id, doc_id))
+
+
+@router.get("/documents/{doc_id}/file", response_class=FileResponse)
+async def get_file(doc_id: DocId, user: CurrentUser, documents: DocumentsService) -> FileResponse:
+    """The original file, byte for byte."""
+    document, path = await documents.file(user.user_id, doc_id)
+    inline = document.media_type in INLINE
+    return FileResponse(
+        path,
+        media_type=document.media_type if inline else "application/octet-stream",
+        filename=document.filename,
+        content_disposition_type="inline" if inline else "attachment",
+        headers={
+            "X-Content-Type-Options": "nosniff",
+            "Cache-Control": "private, no-cache",
+            "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+        },
+    )
+
+
+@router.get("/documents/{doc_id}/text", response_model=TextView)
+async def get_text(doc_id: DocId, user: CurrentUser, documents: DocumentsService) -> Response:
+    """The extracted text and where its pages stand in it."""
+    document, parts, pages = await documents.text(user.user_id, doc_id)
+    return StreamingResponse(
+        _text_json(document, parts, pages),
+        media_type="application/json",
+        headers={"Cache-Control": "private, no-cache"},
+    )
+
+
+@router.get("/documents/{doc_id}/chunks/{chunk_index}")
+async def get_chunk(
+    doc_id: DocId,
+    chunk_index: Annotated[int, Path(ge=0, le=MAX_CHUNK_INDEX)],
+    user: CurrentUser,
+    documents: DocumentsService,
+) -> ChunkView:
+    """One passage."""
+    chunk = await documents.chunk(user.user_id, doc_id, chunk_index)
+    return ChunkView.model_validate(chunk, from_attributes=True)
+
+
+def _view(document: Document) -> DocumentView:
+    error = None
+    if document.error_code is not None:
+        error = FailureView(code=document.error_code, message=document.error_message or "")
+    names = DocumentView.model_fields.keys() - {"error"}
+    return DocumentView(error=error, **{name: getattr(document, name) for name in names})
+
+
+def _text_json(document: Document, parts: list[str], pages: list[PageSpan]) -> Iterator[bytes]:
+    """The JSON of a TextView piece by piece: encoding a book in one go would hold up every stream."""
+    head = {"doc_id": document.doc_id, "title": document.title, "pages": pages}
+    yield msgspec.json.encode(head)[:-1] + b',"text":"'
+    for part in parts:
+        yield msgspec.json.encode(part)[1:-1]
+    yield b'"}'
+
+
+def _encode_cursor(document: Document) -> str:
+    return base64.urlsafe_b64encode(f"{document.created_at.isoformat()} {document.doc_id}".encode()).decode()
+
+
+def _decode_cursor(cursor: str) -> tuple[datetime, str]:
+    try:
+        moment, doc_id = base64.b64decode(cursor, altchars=b"-_", validate=True).decode().split(" ")
+        created_at = datetime.fromisoformat(moment)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidInput("The cursor is not one that this list gave.") from error
+    if created_at.tzinfo is None:
+        raise InvalidInput("The cursor is not one that this list gave.")
+    return created_at, doc_id

@@ -1,0 +1,280 @@
+"""What can be done with documents, apart from indexing them: the one object the routes and the command line hold."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+
+from lorestream.db import Database, now
+from lorestream.documents import store
+from lorestream.documents.ingest import CHUNKS_PER_DELETION, Ingestor, title_of
+from lorestream.documents.models import Document, PageSpan, StoredChunk
+from lorestream.documents.parse import detect
+from lorestream.documents.queue import WORKER_COMMAND, IngestProcess, Watchers
+from lorestream.documents.upload import PART_SUFFIX, Upload, copied, disk_errors, received
+from lorestream.errors import Busy, Conflict, NotFound
+from lorestream.index.base import VectorIndex
+from lorestream.providers.base import Embedder
+from lorestream.settings import Settings
+
+log = logging.getLogger(__name__)
+
+# Reports wake a waiter; looking by itself is for the case that none comes, as with a worker of another process.
+LOOK_SECONDS = 2.0
+SWEEP_SECONDS = 600.0
+# Younger files may belong to an upload in progress in this or another process.
+STRAY_SECONDS = 3600.0
+
+
+class Documents:
+    """The documents of all owners. Built without I/O; ``open`` before the first use."""
+
+    def __init__(
+        self,
+        db: Database,
+        index: VectorIndex,
+        embedder: Embedder,
+        settings: Settings,
+        *,
+        worker_command: Sequence[str] = WORKER_COMMAND,
+    ) -> None:
+        """Take what it works with. Originals are kept under the data directory in ``files``, named by doc_id."""
+        self.files = settings.data_dir / "files"
+        self.ingestor = Ingestor(
+            db,
+            index,
+            embedder,
+            self.files,
+            parse_timeout_seconds=settings.parse_timeout_seconds,
+            parse_memory_bytes=settings.parse_memory_bytes,
+        )
+        self._uploads = settings.data_dir / "uploads"
+        self._db = db
+        self._index = index
+        self._embedder_name = embedder.name
+        self._settings = settings
+        self._worker_command = worker_command
+        self._queue = Watchers()
+
+    async def open(self) -> None:
+        """Make the folders."""
+        for folder in (self.files, self._uploads):
+            await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True, exist_ok=True)
+
+    @asynccontextmanager
+    async def ingesting(self) -> AsyncIterator[IngestProcess]:
+        """Inside the block a worker process indexes what is queued, and what deletions left over is swept.
+
+        The caller's lock on the data directory says that no other process indexes here.
+        """
+        await self.open()
+        process = IngestProcess(self._db, self._settings.as_environment(), command=self._worker_command)
+        self._queue = process
+        sweeper = asyncio.create_task(self._sweep_regularly(), name="documents-sweeper")
+        try:
+            await process.open()
+            yield process
+        finally:
+            sweeper.cancel()
+            await asyncio.gather(sweeper, return_exceptions=True)
+            await process.close()
+            self._queue = Watchers()
+
+    async def ingest(self, doc_id: str) -> None:
+        """Index a queued document in this process, until it is settled; for commands that have no worker."""
+        while await self.ingestor.ingest(doc_id, self._queue.report) is not None:
+            pass
+
+    @asynccontextmanager
+    async def receive(self, stream: AsyncIterator[bytes], content_type: str) -> AsyncIterator[Upload]:
+        """A multipart upload as a temporary file; see ``upload.received`` for what it raises."""
+        async with received(stream, content_type, self._uploads, self._settings.max_upload_bytes) as upload:
+            yield upload
+
+    async def add_path(self, owner_id: str, path: Path) -> tuple[Document, bool]:
+        """``add`` for a file of this machine, which stays where it is."""
+        async with copied(path, self._uploads, self._settings.max_upload_bytes) as upload:
+            return await self.add(owner_id, upload)
+
+    async def add(self, owner_id: str, upload: Upload) -> tuple[Document, bool]:
+        """Queue an uploaded file, moving it; True if it is new, False with the document that has the same bytes.
+
+        Raises UnsupportedType before anything is stored, and StorageFull.
+        """
+        media_type = detect(upload.filename, upload.head)
+        if same := await self._same_bytes(owner_id, upload.sha256):
+            return same, False
+        document = Document(
+            doc_id=secrets.token_hex(16), owner_id=owner_id, filename=upload.filename,
+            title=title_of(None, upload.filename), media_type=media_type, bytes=upload.bytes, sha256=upload.sha256,
+            pages=None, chunks=0, status="queued", progress=0.0, error_code=None, error_message=None, embedder=None,
+            created_at=now(),
+        )  # fmt: skip
+        file = self.files / document.doc_id
+        with disk_errors():
+            await asyncio.to_thread(_move_durably, upload.path, file)
+        try:
+            async with self._db.write() as session:
+                inserted = await store.insert_document(session, document)
+        except Exception:
+            file.unlink(missing_ok=True)
+            raise
+        if not inserted:
+            file.unlink(missing_ok=True)
+            if same := await self._same_bytes(owner_id, upload.sha256):
+                return same, False
+            raise Busy("The same file is just being deleted; please try again.")
+        self._queue.nudge()
+        return document, True
+
+    async def wait(self, owner_id: str, doc_id: str, seconds: float) -> Document:
+        """The document as soon as it is settled (ready or failed), or as it stands after ``seconds``."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        with self._queue.watch(doc_id) as news:
+            while True:
+                news.clear()
+                document = await self.get(owner_id, doc_id)
+                left = end - loop.time()
+                if document.settled or left <= 0:
+                    return document
+                try:
+                    async with asyncio.timeout(min(left, LOOK_SECONDS)):
+                        await news.wait()
+                except TimeoutError:
+                    continue
+
+    async def get(self, owner_id: str, doc_id: str) -> Document:
+        """One document. Raises NotFound for an unknown one and, the same, for another owner's."""
+        async with self._db.read() as session:
+            document = await store.find(session, owner_id, doc_id)
+        if document is None:
+            raise NotFound("There is no such document.")
+        return document
+
+    async def page(self, owner_id: str, limit: int, after: tuple[datetime, str] | None) -> list[Document]:
+        """Up to ``limit`` documents, newest first, older than ``after`` (created_at, doc_id)."""
+        async with self._db.read() as session:
+            return await store.page_of(session, owner_id, limit, after)
+
+    async def text(self, owner_id: str, doc_id: str) -> tuple[Document, list[str], list[PageSpan]]:
+        """A ready document with its extracted text in parts and its pages. Raises NotFound, Conflict."""
+        document = await self._ready(owner_id, doc_id)
+        async with self._db.read() as session:
+            parts, pages = await store.read_text(session, owner_id, doc_id)
+        return document, parts, pages
+
+    async def chunk(self, owner_id: str, doc_id: str, chunk_index: int) -> StoredChunk:
+        """One passage. Raises NotFound."""
+        async with self._db.read() as session:
+            chunk = await store.read_chunk(session, owner_id, doc_id, chunk_index)
+        if chunk is None:
+            raise NotFound("There is no such passage.")
+        return chunk
+
+    async def file(self, owner_id: str, doc_id: str) -> tuple[Document, Path]:
+        """A document and where its original is. Raises NotFound."""
+        document = await self.get(owner_id, doc_id)
+        path = self.files / document.doc_id
+        if not await asyncio.to_thread(path.is_file):
+            raise NotFound("The original of this document is no longer there.")
+        return document, path
+
+    async def retry(self, owner_id: str, doc_id: str) -> Document:
+        """Index a failed document, or one indexed with another embedder, again. Raises NotFound, Conflict."""
+        document = await self.get(owner_id, doc_id)
+        if document.status == "ready" and document.embedder == self._embedder_name:
+            raise Conflict("This document is indexed already.")
+        async with self._db.write() as session:
+            await store.requeue(session, owner_id, doc_id)
+        self._queue.nudge()
+        return await self.get(owner_id, doc_id)
+
+    async def delete(self, owner_id: str, doc_id: str) -> None:
+        """Delete a document with all that was made of it; invisible at once, gone on return. Raises NotFound."""
+        async with self._db.write() as session:
+            begun = await store.begin_deletion(session, owner_id, doc_id)
+        if not begun:
+            raise NotFound("There is no such document.")
+        self._queue.nudge()
+        await self._remove(owner_id, doc_id)
+        self._queue.report(doc_id)
+
+    async def delete_all(self, owner_id: str) -> None:
+        """Delete everything of an owner, for the deletion of an account."""
+        async with self._db.read() as session:
+            doc_ids = await store.owned_ids(session, owner_id)
+        for doc_id in doc_ids:
+            async with self._db.write() as session:
+                await store.begin_deletion(session, owner_id, doc_id)
+            await self._remove(owner_id, doc_id)
+
+    async def sweep(self) -> None:
+        """Finish deletions that were cut off, and remove files that belong to nothing."""
+        async with self._db.read() as session:
+            unfinished = await store.deleting(session)
+        for owner_id, doc_id in unfinished:
+            await self._remove(owner_id, doc_id)
+        old = await asyncio.to_thread(self._old_files)
+        async with self._db.read() as session:
+            known = await store.all_ids(session)
+        for path in old:
+            if path.name not in known:
+                log.warning("removing %s, which belongs to no document", path)
+                await asyncio.to_thread(path.unlink, missing_ok=True)
+
+    async def _sweep_regularly(self) -> None:
+        while True:
+            try:
+                await self.sweep()
+            except Exception:
+                log.exception("sweeping the documents failed; it is tried again")
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    def _old_files(self) -> list[Path]:
+        before = time.time() - STRAY_SECONDS
+        old = []
+        for path in (*self.files.iterdir(), *self._uploads.glob(f"*{PART_SUFFIX}")):
+            with suppress(FileNotFoundError):  # moved or removed meanwhile
+                if path.stat().st_mtime < before:
+                    old.append(path)
+        return old
+
+    async def _remove(self, owner_id: str, doc_id: str) -> None:
+        """Remove what a deletion has made invisible; can be cut off anywhere and begun again. The row goes last."""
+        await asyncio.to_thread((self.files / doc_id).unlink, missing_ok=True)
+        removed = CHUNKS_PER_DELETION
+        while removed == CHUNKS_PER_DELETION:
+            async with self._db.write() as session:
+                removed = await store.delete_chunks(session, doc_id, CHUNKS_PER_DELETION)
+        async with self._db.write() as session:
+            await self._index.remove(session, owner_id, doc_id)
+            await store.delete_document(session, doc_id)
+
+    async def _ready(self, owner_id: str, doc_id: str) -> Document:
+        document = await self.get(owner_id, doc_id)
+        if document.status != "ready":
+            raise Conflict("This document has no text yet: it is not indexed.")
+        return document
+
+    async def _same_bytes(self, owner_id: str, sha256: str) -> Document | None:
+        async with self._db.read() as session:
+            return await store.find_same_bytes(session, owner_id, sha256)
+
+
+def _move_durably(source: Path, target: Path) -> None:
+    with source.open("rb") as file:
+        os.fsync(file.fileno())
+    source.rename(target)
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
