@@ -67,13 +67,9 @@ export async function* ask(link: Link, path: string, signal: AbortSignal): Async
   if (outcome.kind === "broken") yield* resume(link, cursor, signal, RETRY_MS);
 }
 
-/** Follow a run that was started before, from the event after `cursor.seq`, waiting `waitMs` before the first try. */
-export async function* resume(
-  link: Link,
-  cursor: Cursor,
-  signal: AbortSignal,
-  waitMs = 0,
-): AsyncGenerator<Signal, void> {
+/** Follow a run that was started before, from the event after `from.seq`, waiting `waitMs` before the first try. */
+export async function* resume(link: Link, from: Cursor, signal: AbortSignal, waitMs = 0): AsyncGenerator<Signal, void> {
+  const cursor = { ...from };
   let step = fetchEvents;
   for (let failures = 0, wait = waitMs; ;) {
     if (wait > 0 && !signal.aborted) {

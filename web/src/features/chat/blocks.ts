@@ -1,5 +1,7 @@
 const FENCE = /^ {0,3}(`{3,}|~{3,})/;
 const LIST_ITEM = /^ {0,3}(?:[-*+]|\d{1,9}[.)])(?:\s|$)/;
+/** The last line as it arrives: a number that may yet become a list item. */
+const BEGUN_ITEM = /^ {0,3}\d{1,9}$/;
 const INDENTED = /^(?: {2,}|\t)/;
 
 /**
@@ -19,7 +21,7 @@ export function splitBlocks(text: string): string[] {
     const end = newline === -1 ? text.length : newline + 1;
     const line = text.slice(at, end);
     const isBlank = line.trim() === "";
-    const isItem = LIST_ITEM.test(line);
+    const isItem = LIST_ITEM.test(line) || BEGUN_ITEM.test(line);
     if (blank && !isBlank && fence === null && !INDENTED.test(line) && !(list && isItem)) {
       blocks.push(text.slice(start, at));
       start = at;

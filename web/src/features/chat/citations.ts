@@ -1,13 +1,15 @@
 import type { Nodes, Parent, PhrasingContent, Root, Text } from "mdast";
 
-/** [1], [12], and several in one: [1, 3]. */
-const CITATION = /\[(\d{1,2}(?:\s*,\s*\d{1,2})*)\]/g;
+/** [1], [12], and several in one: [1, 3]; with the word that it proves before and the full stop after it. */
+const CITATION = /(\S{0,30}?) ?\[(\d{1,2}(?:\s*,\s*\d{1,2})*)\]([.,;:!?)]*)/g;
 /** A citation whose closing bracket has not arrived yet. */
-const UNFINISHED = /\[[\d\s,]{0,12}$/;
+const UNFINISHED = / ?\[[\d\s,]{0,12}$/;
 
-interface Citation {
-  type: "citation";
-  data: { hName: "cite"; hProperties: { "data-n": string } };
+/** Nodes of our own: remark-rehype makes of any node with `hName` that element. */
+interface Element {
+  type: "citation" | "together";
+  data: { hName: string; hProperties: Record<string, string> };
+  children: (Text | Element)[];
 }
 
 /** Hide the beginning of a citation until all of it is there, so that it does not flash as text. */
@@ -24,29 +26,40 @@ export function remarkCitations() {
 
 function visit(parent: Parent): void {
   parent.children = parent.children.flatMap((child): Nodes[] => {
-    if (child.type === "text") return splitText(child);
+    if (child.type === "text") return splitText(child.value);
     if (child.type === "linkReference" && /^[\d\s,]+$/.test(child.identifier)) {
-      return splitText({ type: "text", value: `[${child.identifier}]` });
+      return splitText(`[${child.identifier}]`);
     }
     if ("children" in child) visit(child);
     return [child];
   }) as Parent["children"];
 }
 
-function splitText({ value }: Text): PhrasingContent[] {
-  const parts: (Text | Citation)[] = [];
+function splitText(value: string): PhrasingContent[] {
+  const parts: (Text | Element)[] = [];
   let last = 0;
   for (const match of value.matchAll(CITATION)) {
-    if (match.index > last) parts.push({ type: "text", value: value.slice(last, match.index) });
-    for (const n of (match[1] ?? "").split(",")) parts.push(citation(n.trim()));
-    last = match.index + match[0].length;
+    const [all, word = "", numbers = "", stop = ""] = match;
+    if (match.index > last) parts.push(text(value.slice(last, match.index)));
+    parts.push(together([text(word), ...numbers.split(",").map((n) => citation(n.trim())), text(stop)]));
+    last = match.index + all.length;
   }
-  if (last < value.length) parts.push({ type: "text", value: value.slice(last) });
-  // remark-rehype turns any node with `hName` into that element; mdast's types do not know ours.
+  if (last < value.length) parts.push(text(value.slice(last)));
+  // mdast's types do not know our nodes.
   return parts as PhrasingContent[];
 }
 
-const citation = (n: string): Citation => ({
+const text = (value: string): Text => ({ type: "text", value });
+
+/** No line begins with a citation, nor with the full stop after it. */
+const together = (children: Element["children"]): Element => ({
+  type: "together",
+  data: { hName: "span", hProperties: { "data-together": "" } },
+  children,
+});
+
+const citation = (n: string): Element => ({
   type: "citation",
   data: { hName: "cite", hProperties: { "data-n": n } },
+  children: [],
 });

@@ -12,9 +12,9 @@ export function SourceList({ sources, onOpen }: { sources: readonly Source[]; on
             <span className={styles.head}>
               <span className={styles.number}>{source.n}</span>
               <span className={styles.title}>{source.title}</span>
-              {source.page !== null && <span className={styles.page}>p. {source.page}</span>}
             </span>
             <span className={styles.snippet}>{source.text}</span>
+            {source.page !== null && <span className={styles.page}>Page {source.page}</span>}
           </button>
         </li>
       ))}
