@@ -58,6 +58,8 @@ def read_settings(**overrides: Any) -> Settings:
 
 def _configure_logging(level: int) -> None:
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    for chatty in ("uvicorn", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 @app.callback(invoke_without_command=True)

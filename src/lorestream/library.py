@@ -21,7 +21,7 @@ from lorestream.errors import StartRefused
 from lorestream.index.sqlite import SqliteIndex
 from lorestream.limits import RateLimiter
 from lorestream.providers.base import Embedder
-from lorestream.providers.catalogue import Catalogue
+from lorestream.providers.catalogue import Catalogue, openai_endpoint
 from lorestream.providers.minilm import MiniLM
 from lorestream.providers.remote_embedders import OllamaEmbedder, OpenAIEmbedder
 from lorestream.providers.upstream import Endpoint
@@ -36,8 +36,8 @@ def build_embedder(settings: Settings) -> Embedder:
     kind, _, name = settings.embedder.partition(":")
     if kind == "ollama":
         return OllamaEmbedder(name, Endpoint(settings.ollama_url))
-    if kind == "openai":
-        return OpenAIEmbedder(name, openai_endpoint(settings))
+    if kind == "openai" and (endpoint := openai_endpoint(settings)):
+        return OpenAIEmbedder(name, endpoint)
     return MiniLM(settings.data_dir / "models")
 
 

@@ -79,6 +79,13 @@ class _OpenAIList(msgspec.Struct):
     data: list[_OpenAIEntry]
 
 
+def openai_endpoint(settings: Settings) -> Endpoint | None:
+    """The OpenAI-compatible server that the settings name: OpenAI itself where they hold a key alone."""
+    key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else None
+    url = settings.openai_base_url or (OPENAI_URL if key else None)
+    return Endpoint(url, key) if url else None
+
+
 class Catalogue:
     """The models that can be used here, and the one that is."""
 
@@ -95,9 +102,7 @@ class Catalogue:
         self._look_up_seconds, self._keep_seconds = look_up_seconds, keep_seconds
         self._reader = Reader(embedder, settings.reader_words_per_second)
         self._ollama = Endpoint(settings.ollama_url)
-        key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else None
-        url = settings.openai_base_url or (OPENAI_URL if key else None)
-        self._openai = Endpoint(url, key) if url else None
+        self._openai = openai_endpoint(settings)
         self._outcome: _Outcome | None = None
         self._looking = asyncio.Lock()
 

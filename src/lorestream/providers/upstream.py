@@ -19,7 +19,7 @@ import re
 import ssl
 import time
 from collections.abc import AsyncGenerator, Iterator
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, cast
 from urllib.parse import quote, urlsplit
 
 import httptools
@@ -192,12 +192,11 @@ class Response(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send the request."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's transports are not of that class
         if self._closed:
-            transport.abort()
+            self._transport.abort()
         else:
-            transport.write(self._request)
+            self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came and wake the reader once."""
