@@ -65,7 +65,7 @@ async def test_the_same_is_not_said_twice_and_little_is_said() -> None:
 async def test_headings_tables_marks_and_questions_are_left_out() -> None:
     text = (
         "# Refund policy\n\n| refund | days |\n| cash | 14 |\n\nRefunds\nA refund takes fourteen days to arrive.\n\n"
-        "- Ask the refund desk for a refund form.\n\nHow long does a refund take?"
+        "- Ask the desk for a form to get a refund.\n\nHow long does a refund take?"
     )
     found = [text for text, _ in await quotes("How long does a refund take?", text)]
     assert found[0] == "A refund takes fourteen days to arrive."
