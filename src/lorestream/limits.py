@@ -57,6 +57,12 @@ class RateLimiter:
                 retry_after=wait,
             )
 
+    def forgive(self, name: str, key: str) -> None:
+        """Take the latest use back, such as a login that succeeded; nothing happens when there is none."""
+        _, uses = self._windows.get((name, key), (0.0, None))
+        if uses:
+            uses.pop()
+
     def _forget_idle(self, now: float) -> None:
         # Two at a time keep up with any arrival of new keys, at constant cost.
         for window in list(zip(self._windows, range(2), strict=False)):

@@ -42,7 +42,9 @@ class _Server(uvicorn.Server):
 @asynccontextmanager
 async def served(app: Any, **config: Any) -> AsyncIterator[str]:
     """Serve an ASGI application on a free port of 127.0.0.1; gives its URL."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    # With the protocol named: asyncio sets TCP_NODELAY only then, and without it every answer takes 40 ms longer.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
     server = _Server(uvicorn.Config(app, http="httptools", log_config=None, access_log=False, **config))
     task = asyncio.create_task(server.serve([listener]))
     async with asyncio.timeout(10):

@@ -80,6 +80,16 @@ async def test_keys_and_names_have_windows_of_their_own() -> None:
     assert not await allowed(limiter, "1/minute", key="a")
 
 
+async def test_a_use_can_be_taken_back() -> None:
+    limiter = RateLimiter(Seconds())
+    for _ in range(5):
+        await limiter.check("login", "1/minute", "a")
+        limiter.forgive("login", "a")
+    assert await allowed(limiter, "1/minute", name="login")
+    assert not await allowed(limiter, "1/minute", name="login")
+    limiter.forgive("login", "b")
+
+
 async def test_idle_keys_are_forgotten_and_their_number_is_bounded() -> None:
     clock = Seconds()
     limiter = RateLimiter(clock, max_keys=100)

@@ -24,8 +24,10 @@ MAX_EMAIL_LENGTH = 254  # RFC 5321, as corrected by erratum 1690
 EMAIL = re.compile(r"[^\s@]{1,64}@[^\s@.]{1,63}(\.[^\s@.]{1,63}){0,20}")
 LOCAL_EMAIL = "local@localhost"
 REGISTER_RATE_OF_ADDRESS = "20/minute"
+# Failed logins only: an office behind one address may come to work at nine. Counted before the password is checked,
+# so that guesses at the same time count, too. The account's is per client address: no stranger locks the owner out.
 LOGIN_RATE_OF_ADDRESS = "30/minute"
-LOGIN_RATE_OF_ACCOUNT = "10/minute"  # per client address: a stranger cannot lock the owner out
+LOGIN_RATE_OF_ACCOUNT = "10/minute"
 # Two tabs may bring the same refresh token; the later one is answered like the first for this long.
 REFRESH_GRACE_SECONDS = 10
 MAX_LOGINS_PER_USER = 50
@@ -104,13 +106,16 @@ class Accounts:
         RateLimited or Busy.
         """
         email = normalise_email(email)
+        account = f"{ip} {email}"
         await self._limiter.check("login", LOGIN_RATE_OF_ADDRESS, ip)
-        await self._limiter.check("login", LOGIN_RATE_OF_ACCOUNT, f"{ip} {email}")
+        await self._limiter.check("login", LOGIN_RATE_OF_ACCOUNT, account)
         async with self._db.read() as session:
             user = await store.user_by_email(session, email)
         stored = user.password_hash if user and user.disabled_at is None else None
         if not await self._passwords.matches(stored, password) or user is None or stored is None:
             raise Unauthenticated("Wrong email or password.")
+        self._limiter.forgive("login", ip)
+        self._limiter.forgive("login", account)
         renewed = await self._passwords.hash(password) if self._passwords.is_outdated(stored) else None
         return await self._begin(user.user_id, user_agent, renewed)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, and_, delete, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from lorestream.accounts.models import Login, Principal, User
@@ -50,7 +50,7 @@ async def principal_of(session: AsyncSession, session_id: str, at: datetime) -> 
     found = await session.execute(
         select(User.user_id, User.email)
         .join(Login, Login.user_id == User.user_id)
-        .where(Login.session_id == session_id, _live(at))
+        .where(Login.session_id == session_id, _live(at), User.disabled_at.is_(None))
     )
     row = found.one_or_none()
     return Principal(row.user_id, row.email, session_id) if row else None
@@ -66,14 +66,14 @@ async def rotate(
     """
     replaced = await session.scalars(
         update(Login)
-        .where(Login.refresh_hash == old, _live(at))
+        .where(Login.refresh_hash == old, _live(at), _enabled())
         .values(refresh_hash=new, previous_hash=old, last_used_at=at, expires_at=expires_at)
         .returning(Login)
     )
     if (login := replaced.one_or_none()) is not None:
         return login
-    in_grace = select(Login).where(Login.previous_hash == old, Login.last_used_at >= grace_from, _live(at))
-    return (await session.scalars(in_grace)).one_or_none()
+    in_grace = select(Login).where(Login.previous_hash == old, Login.last_used_at >= grace_from)
+    return (await session.scalars(in_grace.where(_live(at), _enabled()))).one_or_none()
 
 
 async def revoke(session: AsyncSession, at: datetime, session_id: str | None, refresh_hash: bytes | None) -> None:
@@ -95,5 +95,8 @@ async def forget_old_logins(session: AsyncSession, user_id: str, at: datetime, k
 
 
 def _live(at: datetime) -> ColumnElement[bool]:
-    enabled = select(User.user_id).where(User.disabled_at.is_(None))
-    return and_(Login.revoked_at.is_(None), Login.expires_at > at, Login.user_id.in_(enabled))
+    return and_(Login.revoked_at.is_(None), Login.expires_at > at)
+
+
+def _enabled() -> ColumnElement[bool]:
+    return exists().where(User.user_id == Login.user_id, User.disabled_at.is_(None))

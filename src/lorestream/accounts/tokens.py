@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import re
 import secrets
 import time
 from collections.abc import Callable
@@ -25,8 +26,9 @@ ISSUER = "lorestream"
 AUDIENCE = "lorestream-api"
 # How far this server's clock may have been set back since a token was issued.
 CLOCK_LEEWAY_SECONDS = 60
-# Ours have about 450 characters; nothing longer is parsed at all.
+# Ours have about 450 characters; nothing longer, and nothing in another alphabet, is parsed at all.
 MAX_TOKEN_LENGTH = 768
+TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 
 def load_or_create_key(path: Path) -> bytes:
@@ -118,7 +120,7 @@ class Tokens:
 
     def check_access(self, token: str) -> AccessClaims:
         """Who the token speaks for. Raises Unauthenticated for anything but a live access token of ours."""
-        if len(token) > MAX_TOKEN_LENGTH:
+        if len(token) > MAX_TOKEN_LENGTH or not TOKEN.fullmatch(token):
             raise Unauthenticated
         try:
             key = self._keys[jwt.get_unverified_header(token)["kid"]]
