@@ -6,6 +6,7 @@ the lock at its start (``busy_timeout``) instead of failing in the middle when t
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -116,10 +117,12 @@ class Database:
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
         try:
+            # Made by us, because SQLite would let others read it; its -wal and -shm files take over the mode.
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
             with engine.execution_options(lorestream_write=True).connect() as connection:
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
-        except (DatabaseError, sqlite3.DatabaseError) as error:
+        except (DatabaseError, sqlite3.DatabaseError, OSError) as error:
             raise StartRefused(
                 f"The database {self.path} cannot be opened ({type(error.__cause__ or error).__name__}). "
                 "If the file is damaged, restore a backup; it was not changed."

@@ -113,6 +113,15 @@ async def test_times_come_back_in_utc_and_naive_ones_are_refused(db: Database) -
         await write(db, 2, datetime(2026, 3, 1))  # noqa: DTZ001
 
 
+async def test_only_the_owner_can_read_the_files(db: Database) -> None:
+    await write(db, 1)
+    modes = await asyncio.to_thread(
+        lambda: {path.name: path.stat().st_mode & 0o777 for path in db.path.parent.iterdir()}
+    )
+    assert len(modes) == 3  # with -wal and -shm
+    assert set(modes.values()) == {0o600}
+
+
 async def test_foreign_keys_hold_and_commits_are_durable(db: Database) -> None:
     async with db.read() as session:
         assert await session.scalar(text("PRAGMA foreign_keys")) == 1
