@@ -7,14 +7,14 @@ import re
 # A sentence ends at . ! ? … (with closing quotes or brackets) before white space, at a CJK full stop, or at a
 # line that stands alone (blank line, list item, heading). Linear: no nested quantifiers.
 _BOUNDARY = re.compile(
-    r"""(?<![.!?…])[.!?…]++["'”’»)\]]{0,3}(?=\s)|[。！？]["'”’」』）]{0,3}|\n(?=\s*\n|\s{0,8}(?:[-*•#|>]|\d{1,3}[.)]))"""
+    r"""(?<![.!?…])[.!?…]++["'”’»)\]]{0,3}(?=\s)|[。！？]["'”’」』）]{0,3}|\n(?=[^\S\n]*\n|[^\S\n]{0,8}(?:[-*•#|>]|\d{1,3}[.)]))"""
 )
 _ABBREVIATION = re.compile(
     r"(?:\b(?:[A-Za-z]|Mr|Mrs|Ms|Dr|Prof|St|Sr|Jr|No|Nr|vs|etc|cf|ca|al|Fig|fig|Eq|Vol|vol|pp|ed|Inc|Ltd|Co|Jan|"
     r"Feb|Mar|Apr|Jun|Jul|Aug|Sep|Sept|Oct|Nov|Dec|bzw|usw|Abb|Bd|Art|Sra|Ud|Gen|Col|Lt|Rev|Gov|Sen|Rep|U\.S|"
     r"U\.K|e\.g|i\.e|a\.m|p\.m|z\.B|d\.h))\.$"
 )
-_WORD = re.compile(r"\w+(?:['’]\w+)?")
+_WORD = re.compile(r"\w+(?:['’]\w+)*")
 _LOOK_BACK = 12
 
 STOP_WORDS = frozenset(
@@ -36,7 +36,8 @@ STOP_WORDS = frozenset(
 
 def words(text: str) -> list[str]:
     """The words of a text in lower case, in order; a possessive 's is dropped."""
-    return [re.sub(r"['’]s$", "", word) for word in _WORD.findall(text.lower())]
+    found: list[str] = _WORD.findall(text.lower())
+    return [word[:-2] if word.endswith(("'s", "’s")) else word for word in found]
 
 
 def content_words(text: str) -> list[str]:

@@ -58,7 +58,7 @@ def split(
     page_starts = [page.start for page in parsed.pages]
     chunks: list[Chunk] = []
     for section in _sections(parsed):
-        for start, end in _passages(ruler, section, overlap_tokens):
+        for start, end in _visible(parsed.text, _passages(ruler, section, overlap_tokens)):
             page = parsed.pages[max(0, bisect_right(page_starts, start) - 1)].number if parsed.pages else None
             tokens = ruler.count(start, end)
             chunks.append(Chunk(len(chunks), start, end, parsed.text[start:end], section.path, page, tokens))
@@ -142,7 +142,7 @@ def _sections(parsed: Parsed) -> list[_Section]:
         if heading:
             above = [other for other in above if other.level < heading.level] + [heading]
         body = heading.end if heading else start
-        if parsed.text[body:end].isspace() and end < len(parsed.text):
+        if not parsed.text[body:end].strip() and end < len(parsed.text):
             bare = start if bare is None else bare
             continue
         path = PATH_SEPARATOR.join(other.text for other in above)
@@ -174,6 +174,12 @@ def _paragraphs(text: str, section: _Section) -> Iterator[Span]:
         yield from _stripped(text, start, gap.start())
         start = gap.end()
     yield from _stripped(text, start, section.end)
+
+
+def _visible(text: str, spans: Iterator[Span]) -> Iterator[Span]:
+    """The spans without the white space around them; none of it alone."""
+    for start, end in spans:
+        yield from _stripped(text, start, end)
 
 
 def _stripped(text: str, start: int, end: int) -> list[Span]:

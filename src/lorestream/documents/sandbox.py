@@ -23,6 +23,7 @@ MODULES = {PDF: "pdf", DOCX: "docx", HTML: "html", MARKDOWN: "markdown", PLAIN: 
 # UTF-8 takes at most four bytes a character; headings and pages come on top.
 MAX_RESULT_BYTES = 4 * MAX_CHARACTERS + 64 * 1024 * 1024
 READ_BYTES = 1024 * 1024
+COLLECT_SECONDS = 2
 _MESSAGES = {
     "memory": "Reading the file needs more memory than the server allows.",
     "broken": "The file is damaged and cannot be read.",
@@ -75,7 +76,17 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        await asyncio.shield(process.wait())
+        await asyncio.shield(_collect(process))
+
+
+async def _collect(process: asyncio.subprocess.Process) -> None:
+    assert process.stdout
+    # Unread output would keep the pipe open; only something that left the process group can hold it longer.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(COLLECT_SECONDS):
+            while await process.stdout.read(READ_BYTES):
+                pass
+    await process.wait()
 
 
 def _outcome(content: bytes, code: int, path: Path) -> Parsed:

@@ -18,7 +18,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_SAMPLE_BYTES = 256 * 1024
+_HEAD_BYTES, _SAMPLE_BYTES = 4096, 256 * 1024
 # Letters and signs of Windows-1252 as Western European languages use them; signs never stand inside a word.
 _WESTERN = re.compile(r"[\x00-\x7fÄÖÜäöüßÀ-ÃÅ-ÏÑ-ÕØ-ÛàâãåæçèéêëìíîïñóôõòøùúûáœŒŸ\xa0¡¿«»“”‘’„‚–—…•·€£§©®°²³ºª´×±½¼¾%]*")
 _SIGN_IN_WORD = re.compile(r"[a-z][¡¿«»„‚•€£§©®°²³ºª×±½¼¾][a-z]")
@@ -36,15 +36,25 @@ def normalise(text: str) -> str:
 
 
 def decode(data: bytes) -> str:
-    """Text of unknown encoding: by its mark, as UTF-8, as Windows-1252, else by statistics."""
+    """Text of unknown encoding: by its mark, as UTF-16 or UTF-8, as Windows-1252, else by statistics."""
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             return data.decode(encoding, "replace")
+    if unmarked := _unmarked_utf16(data[:_HEAD_BYTES]):
+        return data.decode(unmarked, "replace")
     try:
         return data.decode()
     except UnicodeDecodeError:
         pass
     return _damaged_utf8(data) or _western(data) or _guess(data)
+
+
+def _unmarked_utf16(head: bytes) -> str | None:
+    """By the zero bytes of ASCII characters, which are all on one side."""
+    even, odd = head[::2].count(0), head[1::2].count(0)
+    if min(even, odd) > 0 or max(even, odd) < max(1, len(head) // 8):
+        return None
+    return "utf-16-le" if odd else "utf-16-be"
 
 
 def _damaged_utf8(data: bytes) -> str | None:
