@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 import uvloop
+
+from tests.fakes.chat import Upstream, model_of
+from tests.fakes.upstream import FakeUpstream, Format
 
 FACTORIES: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "asyncio": asyncio.new_event_loop,
@@ -17,3 +20,14 @@ FACTORIES: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
 def pytest_asyncio_loop_factories(item: pytest.Function) -> dict[str, Callable[[], asyncio.AbstractEventLoop]] | None:
     loops: tuple[str, ...] = getattr(item.module, "LOOPS", ())
     return {name: FACTORIES[name] for name in loops} or None
+
+
+@pytest.fixture(params=["ollama", "openai"])
+def kind(request: pytest.FixtureRequest) -> Format:
+    return "ollama" if request.param == "ollama" else "openai"
+
+
+@pytest.fixture
+async def upstream(kind: Format) -> AsyncIterator[Upstream]:
+    async with FakeUpstream(kind) as fake:
+        yield Upstream(fake, model_of(kind, fake.base_url))

@@ -17,16 +17,8 @@ import msgspec
 
 from lorestream.errors import ModelProtocolError, UpstreamTruncated
 from lorestream.providers.base import Delta, Finish, FinishReason, Generation, Prompt, Usage
-from lorestream.providers.upstream import (
-    LINE_BYTES,
-    MIB,
-    Endpoint,
-    LineSplitter,
-    TextMender,
-    decode_chunk,
-    reported_failure,
-    stream_answer,
-)
+from lorestream.providers.chunks import LINE_BYTES, LineSplitter, TextMender, decode_chunk
+from lorestream.providers.upstream import MIB, Endpoint, reported_failure, stream_answer
 
 log = logging.getLogger(__name__)
 

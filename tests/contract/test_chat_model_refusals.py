@@ -1,0 +1,163 @@
+"""What every HTTP chat model makes of errors, refusals and nonsense; the suite goes on from ``test_chat_model``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import cast
+
+import pytest
+
+from lorestream.errors import (
+    ContextTooLong,
+    ModelAuthFailed,
+    ModelError,
+    ModelNotFound,
+    ModelProtocolError,
+    ModelRateLimited,
+    ModelUnavailable,
+    RunFailed,
+)
+from tests.fakes import upstream as fake_module
+from tests.fakes.chat import HOW, KEY, PROMPT, Upstream, collect, model_of, text_of
+from tests.fakes.upstream import Fail, FakeUpstream, Format, Hold, Raw, Say
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "expected"),
+    [
+        (401, {}, "bad key", ModelAuthFailed),
+        (403, {}, "not allowed", ModelAuthFailed),
+        (404, {}, '{"error":"model \'tiny\' not found"}', ModelNotFound),
+        (400, {}, '{"error":{"message":"The model `tiny` does not exist"}}', ModelNotFound),
+        (429, {"Retry-After": "7"}, "slow down", ModelRateLimited),
+        (400, {}, '{"error":{"type":"exceed_context_size_error"}}', ContextTooLong),
+        (400, {}, '{"error":{"code":"context_length_exceeded"}}', ContextTooLong),
+        (400, {}, "odd", ModelError),
+        (422, {}, "odd", ModelError),
+        (500, {}, "odd", ModelUnavailable),
+        (502, {"Content-Type": "text/html"}, "<html>secret gateway</html>", ModelUnavailable),
+        (503, {}, '{"error":{"message":"Loading model"}}', ModelUnavailable),
+        (204, {}, "", ModelProtocolError),
+    ],
+)
+async def test_statuses(
+    upstream: Upstream, status: int, headers: dict[str, str], body: str, expected: type[RunFailed]
+) -> None:
+    upstream.fake.play(Raw(body.encode()), status=status, headers=headers, content_type="", chunked=False)
+    _, failure = await collect(upstream.stream())
+    assert type(failure) is expected
+    assert failure.retry_after == (7 if status == 429 else None)
+    if len(body) > 5:
+        assert body not in str(failure)
+    assert len(upstream.fake.connections) == 1
+
+
+async def test_keys_and_bodies_stay_out_of_messages_and_keys_out_of_logs(
+    upstream: Upstream, caplog: pytest.LogCaptureFixture
+) -> None:
+    body = f"Incorrect API key provided: {KEY}. " + "z" * 10_000
+    upstream.fake.play(Raw(body.encode()), status=401)
+    with caplog.at_level(logging.DEBUG):
+        _, failure = await collect(upstream.stream())
+    assert failure is not None
+    assert KEY not in f"{failure!r} {failure.__cause__!r} {failure.__context__!r}"
+    assert "Incorrect" not in failure.message
+    assert "Incorrect API key provided: ***" in caplog.text
+    assert KEY not in caplog.text
+    assert len(caplog.text) < 6000
+
+
+async def test_an_error_body_that_never_ends_is_not_waited_for(upstream: Upstream) -> None:
+    upstream.fake.play(Raw(b"oh"), Hold(), status=500)
+    _, failure = await collect(upstream.stream(), seconds=4)
+    assert isinstance(failure, ModelUnavailable)
+
+
+async def test_a_redirect_is_not_followed(upstream: Upstream, kind: Format) -> None:
+    async with FakeUpstream(kind) as canary:
+        location = {"Location": f"{canary.base_url}/chat/completions"}
+        upstream.fake.play(status=307, headers=location, always=True)
+        _, failure = await collect(upstream.stream())
+        assert isinstance(failure, ModelProtocolError)
+        assert not canary.connections
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        ("CUDA error", ModelError),
+        ({"message": "engine died", "code": 500}, ModelError),
+        ("model 'tiny' not found", ModelNotFound),
+        ({"type": "exceed_context_size_error"}, ContextTooLong),
+    ],
+)
+async def test_an_error_inside_the_answer(upstream: Upstream, error: object, expected: type[RunFailed]) -> None:
+    upstream.fake.play(Say(["Pa", "ris"]), Fail(error), fake_module.Finish())
+    deltas, failure = await collect(upstream.stream())
+    assert type(failure) is expected
+    assert "CUDA" not in str(failure)
+    assert text_of(deltas) == "Paris"
+
+
+async def test_tokens_in_the_same_read_as_a_failure_are_kept(upstream: Upstream, kind: Format) -> None:
+    good = (
+        '{"message":{"content":"Paris"}}\n'
+        if kind == "ollama"
+        else 'data: {"choices":[{"delta":{"content":"Paris"}}]}\n\n'
+    )
+    bad = '{"message":\n' if kind == "ollama" else "data: {oops\n\n"
+    upstream.fake.play(Raw((good + bad).encode()), Hold())
+    deltas, failure = await collect(upstream.stream())
+    assert isinstance(failure, ModelProtocolError)
+    assert text_of(deltas) == "Paris"
+
+
+@pytest.mark.parametrize("line", ["[]", '"x"', "{", "nope", '{"message":7,"choices":7}', "[" * 100_000, "\xff"])
+async def test_chunks_that_mean_nothing(upstream: Upstream, kind: Format, line: str) -> None:
+    data = line.encode("latin-1") + b"\n"
+    upstream.fake.play(Say("Paris"), Raw(data if kind == "ollama" else b"data: " + data + b"\n"), Hold())
+    deltas, failure = await collect(upstream.stream())
+    assert isinstance(failure, ModelProtocolError)
+    assert text_of(deltas) == "Paris"
+
+
+async def test_a_huge_line_is_refused_early(upstream: Upstream) -> None:
+    upstream.fake.play(Say("Paris"), Raw(b"data: {" + b"x" * 10_000_000))
+    deltas, failure = await collect(upstream.stream())
+    assert isinstance(failure, ModelProtocolError)
+    assert text_of(deltas) == "Paris"
+
+
+@pytest.mark.parametrize("content_type", ["text/html; charset=utf-8", "image/png"])
+async def test_another_kind_of_content_is_refused(upstream: Upstream, content_type: str) -> None:
+    upstream.fake.play(Raw(b"<html>Log in</html>"), content_type=content_type)
+    _, failure = await collect(upstream.stream())
+    assert isinstance(failure, ModelProtocolError)
+
+
+async def test_a_compressed_answer_is_refused(upstream: Upstream) -> None:
+    upstream.fake.play(Raw(b"\x1f\x8b" + b"\0" * 1000), headers={"Content-Encoding": "gzip"})
+    _, failure = await collect(upstream.stream())
+    assert isinstance(failure, ModelProtocolError)
+
+
+@pytest.mark.parametrize("garbage", [b"SSH-2.0-OpenSSH\r\n\r\n", b"HTTP/1.1 200 OK\r\n" + b"a: " + b"b" * 100_000])
+async def test_a_server_of_another_protocol(kind: Format, garbage: bytes) -> None:
+    class Blurt(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            cast("asyncio.Transport", transport).write(garbage)
+
+    server = await asyncio.get_running_loop().create_server(Blurt, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    _, failure = await collect(model_of(kind, url).stream(PROMPT, HOW))
+    server.close()
+    assert isinstance(failure, ModelProtocolError)
+
+
+async def test_a_broken_chunk_length(upstream: Upstream) -> None:
+    upstream.fake.play(Raw(b"zz\r\n"), headers={"Transfer-Encoding": "chunked"}, chunked=False)
+    _, failure = await collect(upstream.stream())
+    assert isinstance(failure, ModelProtocolError)
