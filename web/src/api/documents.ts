@@ -1,14 +1,14 @@
 import { infiniteQueryOptions, queryOptions, type InfiniteData, type QueryClient } from "@tanstack/react-query";
 
 import { requestJson } from "./http";
-import type { Document, DocumentPage, DocumentText } from "./types";
+import type { Document, DocumentList, DocumentText } from "./types";
 
 const path = (docId: string): string => `/documents/${encodeURIComponent(docId)}`;
 
 export const documentsQuery = infiniteQueryOptions({
   queryKey: ["documents"],
   queryFn: ({ pageParam, signal }) =>
-    requestJson<DocumentPage>(pageParam ? `/documents/?cursor=${encodeURIComponent(pageParam)}` : "/documents/", {
+    requestJson<DocumentList>(pageParam ? `/documents/?cursor=${encodeURIComponent(pageParam)}` : "/documents/", {
       signal,
     }),
   initialPageParam: "",
@@ -51,8 +51,8 @@ export function forgetDocument(client: QueryClient, docId: string): void {
   client.removeQueries({ queryKey: ["document-text", docId] });
 }
 
-function changePages(client: QueryClient, change: (pages: DocumentPage[]) => DocumentPage[]): void {
-  client.setQueryData<InfiniteData<DocumentPage, string>>(documentsQuery.queryKey, (data) =>
+function changePages(client: QueryClient, change: (pages: DocumentList[]) => DocumentList[]): void {
+  client.setQueryData<InfiniteData<DocumentList, string>>(documentsQuery.queryKey, (data) =>
     data ? { ...data, pages: change(data.pages) } : data,
   );
 }

@@ -1,10 +1,10 @@
 import { queryOptions } from "@tanstack/react-query";
 
 import { requestJson } from "./http";
-import type { User } from "./types";
+import type { Profile } from "./types";
 
 export const meQuery = queryOptions({
   queryKey: ["me"],
-  queryFn: ({ signal }) => requestJson<User>("/auth/me", { signal }),
+  queryFn: ({ signal }) => requestJson<Profile>("/auth/me", { signal }),
   staleTime: Infinity,
 });

@@ -4,7 +4,7 @@
  * Tabs share that cookie, and each use of it replaces it: so refreshes go one at a time through a Web Lock.
  */
 import { Problem, readProblem, unreachable } from "./problem";
-import type { Token } from "./types";
+import type { AccessToken } from "./types";
 
 export type Session = "unknown" | "anonymous" | "signed-in" | "unreachable";
 
@@ -49,7 +49,7 @@ export async function register(email: string, password: string): Promise<void> {
 
 export async function logIn(username: string, password: string): Promise<void> {
   const response = await post("/auth/token", new URLSearchParams({ username, password }));
-  const token = (await response.json()) as Token;
+  const token = (await response.json()) as AccessToken;
   epoch += 1;
   begin(token);
 }
@@ -68,7 +68,7 @@ export async function logOut(): Promise<void> {
 async function exchangeCookie(): Promise<string | null> {
   const started = epoch;
   try {
-    const token = (await (await post("/auth/refresh")).json()) as Token;
+    const token = (await (await post("/auth/refresh")).json()) as AccessToken;
     if (started === epoch) begin(token);
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
@@ -93,7 +93,7 @@ async function post(path: string, body: BodyInit | null = null, type?: string, t
   return response;
 }
 
-function begin(token: Token): void {
+function begin(token: AccessToken): void {
   const lifetime = token.expires_in * 1000;
   access = { token: token.access_token, expires: Date.now() + lifetime };
   schedule(Math.max(lifetime - REFRESH_EARLY_MS, lifetime / 2));

@@ -1,6 +1,13 @@
 import type { StreamEvent } from "../api/types";
 
-const TYPES: ReadonlySet<string> = new Set(["status", "sources", "reasoning", "token", "done", "error"]);
+const TYPES: ReadonlySet<string> = new Set<StreamEvent["type"]>([
+  "status",
+  "sources",
+  "reasoning",
+  "token",
+  "done",
+  "error",
+]);
 
 /** The event in a `data:` field; null for what this version does not know, so that newer servers break nothing. */
 export function decode(data: string): StreamEvent | null {

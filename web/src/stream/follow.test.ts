@@ -7,7 +7,16 @@ import { beginning, reduce, type AnswerState } from "./reduce";
 
 const sources: StreamEvent = { type: "sources", sources: [] };
 const token = (text: string): StreamEvent => ({ type: "token", text });
-const done: StreamEvent = { type: "done", model: "m", finish_reason: "stop", timings: null };
+const done: StreamEvent = {
+  type: "done",
+  model: "m",
+  finish_reason: "stop",
+  usage: null,
+  timings: { queue_ms: 0, retrieval_ms: 12, first_token_ms: 140, total_ms: 910 },
+  citations: [],
+  conversation_id: null,
+  message_id: "m1",
+};
 const LOG = [sources, token("Once "), token("upon "), token("a "), token("time."), done];
 
 /** Events `from`…`to` of the log, as the server frames them, and then the end of the connection. */

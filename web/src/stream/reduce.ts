@@ -1,4 +1,4 @@
-import type { DoneEvent, ErrorEvent, RunSnapshot, Source, StatusEvent, StreamEvent } from "../api/types";
+import type { DoneEvent, ErrorEvent, RunSnapshot, Source, StatusEvent, StreamEvent, Timings } from "../api/types";
 import type { Signal } from "./follow";
 
 /** What following reports, and that the user asked to stop (`stopping` until the server has). */
@@ -18,7 +18,7 @@ export interface AnswerState {
   text: string;
   /** Null until the server has searched. */
   sources: Source[] | null;
-  done: Pick<DoneEvent, "model" | "finish_reason" | "timings"> | null;
+  done: (Pick<DoneEvent, "model" | "finish_reason"> & { timings: Timings | null }) | null;
   error: Pick<ErrorEvent, "message" | "code" | "retryable"> | null;
 }
 

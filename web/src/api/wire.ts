@@ -1,0 +1,176 @@
+// Generated from wire/ by `make wire`; do not edit.
+
+/** The token answer of OAuth2; the refresh token travels in a cookie. */
+export interface AccessToken {
+  access_token: string;
+  token_type?: string;
+  /** Seconds until the access token expires. */
+  expires_in: number;
+}
+
+/** One passage: ``text`` is the extracted text from ``start`` to ``end``. */
+export interface ChunkView {
+  doc_id: string;
+  chunk_index: number;
+  text: string;
+  start: number;
+  end: number;
+  page: number | null;
+  heading: string;
+}
+
+/** ``answer[start:end]`` cites source ``n``, which supports it from 0 (not at all) to 1 (word for word). */
+export interface Citation {
+  n: number;
+  start: number;
+  end: number;
+  support: number;
+}
+
+/** A page of documents, newest first. */
+export interface DocumentList {
+  items: DocumentView[];
+  next_cursor: string | null;
+}
+
+/** A document as its owner sees it. */
+export interface DocumentView {
+  doc_id: string;
+  filename: string;
+  title: string;
+  media_type: string;
+  bytes: number;
+  pages: number | null;
+  chunks: number;
+  status: "queued" | "processing" | "ready" | "failed" | "cancelled";
+  progress: number;
+  error: FailureView | null;
+  created_at: string;
+}
+
+/** The run ended as it should, or was stopped. */
+export interface Done {
+  type: "done";
+  model: string;
+  finish_reason: "cancelled" | "content_filter" | "length" | "no_context" | "stop";
+  usage: Usage | null;
+  timings: Timings;
+  citations: Citation[];
+  conversation_id: string | null;
+  message_id: string;
+}
+
+/** The run failed; ``message`` is for a person, ``message_id`` names what was kept. */
+export interface Error {
+  type: "error";
+  message: string;
+  code: string;
+  retryable: boolean;
+  message_id?: string | null;
+  retry_after?: number | null;
+}
+
+/** Why a document failed. */
+export interface FailureView {
+  code: string;
+  message: string;
+}
+
+/** Where one page stands in the extracted text. */
+export interface PageView {
+  number: number;
+  start: number;
+  end: number;
+}
+
+/** The caller's own account. */
+export interface Profile {
+  user_id: string;
+  email: string;
+  created_at: string;
+  is_admin: boolean;
+}
+
+/** The body of ``POST /query/``. */
+export interface QueryBody {
+  question: string;
+  k?: number;
+  doc_id?: string | null;
+}
+
+/** A piece of the model's shown thinking; never part of the answer. */
+export interface Reasoning {
+  type: "reasoning";
+  text: string;
+}
+
+/** An account that was just made. */
+export interface Registered {
+  user_id: string;
+  email: string;
+  created_at: string;
+}
+
+/** A new account. */
+export interface Registration {
+  email: string;
+  password: string;
+}
+
+/** A numbered passage as the user sees it; ``start`` and ``end`` are offsets in the document's text. */
+export interface Source {
+  n: number;
+  doc_id: string;
+  chunk_index: number;
+  text: string;
+  distance: number;
+  score: number;
+  title: string;
+  page: number | null;
+  start: number;
+  end: number;
+}
+
+/** The passages of the answer, exactly once, before the first token; empty if there are none. */
+export interface Sources {
+  type: "sources";
+  sources: Source[];
+}
+
+/** Where the run is; ``position`` only while it is queued. */
+export interface Status {
+  type: "status";
+  phase: "generating" | "queued" | "retrieving";
+  position?: number | null;
+}
+
+/** A document's extracted text; offsets count its characters (Unicode code points). */
+export interface TextView {
+  doc_id: string;
+  title: string;
+  pages: PageView[];
+  text: string;
+}
+
+/** Milliseconds since the run began, but ``retrieval_ms``, which is a duration; null where it never came to it. */
+export interface Timings {
+  queue_ms: number | null;
+  retrieval_ms: number | null;
+  first_token_ms: number | null;
+  total_ms: number;
+}
+
+/** A piece of the answer, never empty; the concatenation is the stored answer. */
+export interface Token {
+  type: "token";
+  text: string;
+}
+
+/** Token counts as the provider reported them. */
+export interface Usage {
+  prompt_tokens: number;
+  completion_tokens: number;
+  total_tokens: number;
+}
+
+export type StreamEvent = Status | Sources | Reasoning | Token | Done | Error;
