@@ -26,6 +26,7 @@ import itertools
 import json
 import signal
 import socket
+import ssl
 import struct
 import sys
 import time
@@ -78,6 +79,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, server: FakeUpstream) -> None:
         self.server = server
         self.opened = time.monotonic()
+        self.transport: asyncio.Transport  # once it is open, and a TLS handshake done
         self.request: Request | None = None
         self.closed: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self.answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -90,6 +92,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
+        self.server.connections.append(self)
         self.server.log(event="open", connection=id(self))
 
     def data_received(self, data: bytes) -> None:
@@ -161,11 +164,12 @@ class FakeUpstream:
         self._log = log
         self._changed = asyncio.Condition()
         self._server: asyncio.Server | None = None
+        self._scheme = "http"
 
     @property
     def url(self) -> str:
         assert self._server
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return f"{self._scheme}://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     @property
     def base_url(self) -> str:
@@ -189,9 +193,10 @@ class FakeUpstream:
         """Give this to the next chat or embedding request that has nothing else to get."""
         self._script.append(answer)
 
-    async def start(self, port: int = 0) -> FakeUpstream:
+    async def start(self, port: int = 0, tls: ssl.SSLContext | None = None) -> FakeUpstream:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._connect, "127.0.0.1", port, backlog=1024)
+        self._scheme = "https" if tls else "http"
+        self._server = await loop.create_server(lambda: Connection(self), "127.0.0.1", port, backlog=1024, ssl=tls)
         return self
 
     async def stop(self) -> None:
@@ -219,11 +224,6 @@ class FakeUpstream:
         async with asyncio.timeout(seconds), self._changed:
             await self._changed.wait_for(lambda: len([c for c in self.connections if c.request]) > index)
         return [connection for connection in self.connections if connection.request][index]
-
-    def _connect(self) -> Connection:
-        connection = Connection(self)
-        self.connections.append(connection)
-        return connection
 
     async def serve(self, connection: Connection) -> None:
         async with self._changed:
