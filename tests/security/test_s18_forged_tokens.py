@@ -16,12 +16,12 @@ from lorestream.accounts.tokens import Tokens
 from lorestream.errors import Unauthenticated
 
 SECRET = bytes(range(32))
-TOKENS = Tokens(SECRET, 600)
+NOW = int(time.time())
+TOKENS = Tokens(SECRET, 600, lambda: NOW)
 GENUINE = TOKENS.issue_access("u" * 32, "s" * 32)
 HEADER = jwt.get_unverified_header(GENUINE)
 CLAIMS = jwt.decode(GENUINE, options={"verify_signature": False})
 KEY = TOKENS._keys[HEADER["kid"]]
-NOW = int(time.time())
 
 
 def part(value: Any) -> str:
@@ -66,7 +66,7 @@ FORGED = {
     "expired": forged(claims={"exp": NOW - 1}),
     "exp as text": forged(claims={"exp": str(NOW + 600)}),
     "from the future": forged(claims={"iat": NOW + 120, "exp": NOW + 720}),
-    "not yet": forged(claims={"nbf": NOW + 120}),
+    "not yet": forged(claims={"nbf": NOW + 1_000_000}),
     "empty": "",
     "dots": "..",
     "two parts": GENUINE.rsplit(".", 1)[0],
