@@ -49,11 +49,16 @@ class Stream:
 
     def feed(self, data: bytes) -> None:
         self.raw += data
-        *blocks, self._rest = (self._rest + data).split(b"\n\n")
+        *blocks, self._rest = (self._rest + data.replace(sse.HEARTBEAT, b"")).split(b"\n\n")
         for block in blocks:
             self.times.append(time.monotonic())
             self.ids.append(next(line[4:].decode() for line in block.split(b"\n") if line.startswith(b"id: ")))
             self.events.append(sse.decode(block))
+
+    async def more(self, seconds: float = 10) -> None:
+        """Read once."""
+        async with asyncio.timeout(seconds):
+            self.feed(await anext(self._bytes))
 
     async def until(self, wanted: type[Event], count: int = 1, seconds: float = 10) -> None:
         """Read on until ``count`` events of this kind have come."""
@@ -68,7 +73,7 @@ class Stream:
                 self.feed(data)
 
     def __post_init__(self) -> None:
-        self._bytes = self.response.aiter_raw()
+        self._bytes = self.response.aiter_bytes()
 
 
 class Client:

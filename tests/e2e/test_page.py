@@ -1,0 +1,198 @@
+"""The page in a real Chromium against a real server: what a newcomer does."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from tests.fakes.pdf import pdf_of_pages
+from tests.fakes.server import RunningServer, started_server
+from tests.fakes.upstream import FakeUpstream, Finish, Hold, Say
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+WAIT_MS = 15_000
+HANDBOOK = [
+    "Keep the kettle away from children. Never fill it above the mark.",
+    "The warranty lasts three years from the day of purchase. Keep the receipt.",
+]
+QUESTION = "How long does the warranty last?"
+
+
+@asynccontextmanager
+async def browsing(width: int = 1280, height: int = 860, *, dark: bool = False) -> AsyncIterator[Page]:
+    async with async_playwright() as playwright:
+        browser: Browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        context = await browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
+        )
+        context.set_default_timeout(WAIT_MS)
+        page = await context.new_page()
+        problems: list[str] = []
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda message: problems.append(message.text) if "Security Policy" in message.text else None)
+        try:
+            yield page
+            assert not problems
+        finally:
+            await browser.close()
+
+
+@asynccontextmanager
+async def served(tmp_path: Path, models_dir: Path) -> AsyncIterator[tuple[FakeUpstream, RunningServer]]:
+    async with FakeUpstream() as fake:
+        settings = {"model": "ollama:tiny:latest", "ollama_url": fake.url}
+        async with started_server(tmp_path / "data", models_dir, **settings) as server:
+            yield fake, server
+
+
+async def register(page: Page, url: str) -> None:
+    await page.goto(url)
+    await page.get_by_test_id("to-register").click()
+    await page.get_by_test_id("register-email").fill("ada@example.com")
+    await page.get_by_test_id("register-password").fill("a kettle and a cup")
+    await page.get_by_test_id("register-submit").click()
+    await expect(page.get_by_test_id("question")).to_be_visible(timeout=WAIT_MS)
+
+
+async def upload(page: Page, path: Path) -> None:
+    await page.get_by_test_id("file-input").first.set_input_files(path)
+    await expect(page.locator('[data-testid="document-row"][data-status="ready"]')).to_have_count(1, timeout=WAIT_MS)
+
+
+async def ask(page: Page, question: str = QUESTION) -> None:
+    await page.get_by_test_id("question").fill(question)
+    await page.get_by_test_id("ask").click()
+
+
+def handbook(tmp_path: Path) -> Path:
+    path = tmp_path / "handbook.pdf"
+    path.write_bytes(pdf_of_pages(HANDBOOK))
+    return path
+
+
+async def test_a_newcomer_registers_uploads_asks_and_stops(
+    tmp_path: Path, models_dir: Path, screenshots: Path | None
+) -> None:
+    async with served(tmp_path, models_dir) as (fake, server), browsing() as page:
+        await register(page, server.url)
+        await upload(page, handbook(tmp_path))
+        gates = [asyncio.Event() for _ in range(4)]
+        words = ["The warranty ", "lasts **three years** ", "from the day of purchase [1]."]
+        fake.play(*(step for gate, word in zip(gates, words, strict=False) for step in (Hold(gate), Say(word))), Hold())
+        await ask(page)
+
+        answer = page.get_by_test_id("answer")
+        await expect(page.get_by_test_id("source-card").first).to_contain_text("handbook", timeout=WAIT_MS)
+        await expect(answer).to_have_attribute("aria-busy", "true")
+        assert (await answer.inner_text()).strip() == "", "the sources are there before the first word"
+        seen = []
+        for gate, shown in zip(gates, ("The warranty", "three years", "day of purchase"), strict=False):
+            gate.set()
+            await expect(answer).to_contain_text(shown, timeout=WAIT_MS)
+            seen.append(await answer.inner_text())
+        assert len(set(seen)) == 3, "several distinct intermediate texts"
+
+        connection = next(one for one in fake.connections if one.request and "chat" in one.request.path)
+        began = time.monotonic()
+        await page.get_by_test_id("stop").click()
+        async with asyncio.timeout(5):
+            assert await connection.closed - began < 1
+        await expect(answer).to_have_attribute("data-state", "stopped", timeout=WAIT_MS)
+        await expect(answer).to_contain_text("day of purchase")
+
+        await page.get_by_test_id("citation").first.click()
+        await expect(page.get_by_test_id("passage-highlight")).to_contain_text("three years", timeout=WAIT_MS)
+        if screenshots:
+            fake.play(
+                Say("The warranty lasts **three years** from the day of purchase [1]. Keep the receipt [1]."), Finish()
+            )
+            await ask(page, "Do I need the receipt for the warranty?")
+            await expect(answer).to_have_attribute("data-state", "done", timeout=WAIT_MS)
+            await page.get_by_test_id("citation").last.click()
+            await expect(page.get_by_test_id("passage-highlight")).to_be_visible(timeout=WAIT_MS)
+            await page.screenshot(path=screenshots / "screenshot.png")
+
+
+async def test_a_reload_in_mid_answer_goes_on_with_the_same_text(tmp_path: Path, models_dir: Path) -> None:
+    async with served(tmp_path, models_dir) as (fake, server), browsing() as page:
+        await register(page, server.url)
+        await upload(page, handbook(tmp_path))
+        gate = asyncio.Event()
+        fake.play(Say("Three years, "), Hold(gate), Say("says the handbook [1]."), Finish())
+        await ask(page)
+        answer = page.get_by_test_id("answer")
+        await expect(answer).to_contain_text("Three years", timeout=WAIT_MS)
+        await page.reload()
+        await expect(answer).to_contain_text("Three years", timeout=WAIT_MS)
+        gate.set()
+        await expect(answer).to_have_attribute("data-state", "done", timeout=WAIT_MS)
+        await expect(answer).to_contain_text("Three years, says the handbook")
+        assert len([one for one in fake.requests if "chat" in one.path]) == 1
+
+
+async def test_the_token_is_in_no_storage_and_a_reload_stays_logged_in(tmp_path: Path, models_dir: Path) -> None:
+    async with served(tmp_path, models_dir) as (_, server), browsing() as page:
+        await register(page, server.url)
+        stored = await page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])")
+        assert "eyJ" not in stored
+        assert "refresh" not in stored
+        await page.reload()
+        await expect(page.get_by_test_id("question")).to_be_visible(timeout=WAIT_MS)
+        await page.get_by_test_id("logout").click()
+        await expect(page.get_by_test_id("login-email")).to_be_visible(timeout=WAIT_MS)
+        await page.reload()
+        await expect(page.get_by_test_id("login-email")).to_be_visible(timeout=WAIT_MS)
+
+
+async def test_what_a_model_says_is_shown_and_never_run_or_fetched(tmp_path: Path, models_dir: Path) -> None:
+    async with served(tmp_path, models_dir) as (fake, server), browsing() as page:
+        await register(page, server.url)
+        await upload(page, handbook(tmp_path))
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("dialog", lambda dialog: asked.append(f"dialog {dialog.message}"))
+        hostile = (
+            "<img src=x onerror=alert(1)> ![a](https://evil.example/?q=1) ![b][r] [c](javascript:alert(2)) "
+            "<script>alert(3)</script> <iframe src='https://evil.example'></iframe> [1]\n\n[r]: https://evil.example/r"
+        )
+        fake.play(Say(hostile), Finish())
+        await ask(page)
+        answer = page.get_by_test_id("answer")
+        await expect(answer).to_have_attribute("data-state", "done", timeout=WAIT_MS)
+        assert all(url.startswith(server.url) for url in asked), asked
+        assert await answer.locator("img, script, iframe, [onerror], a[href^=javascript]").count() == 0
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, True), (360, False)], ids=["dark", "phone"])
+async def test_the_page_fits_its_window_and_an_error_is_in_words(
+    tmp_path: Path, models_dir: Path, screenshots: Path | None, width: int, dark: bool
+) -> None:
+    async with served(tmp_path, models_dir) as (fake, server), browsing(width, 800, dark=dark) as page:
+        await register(page, server.url)
+        if width < 600:
+            await page.get_by_test_id("open-library").first.click()
+        await upload(page, handbook(tmp_path))
+        if width < 600:
+            await page.get_by_test_id("open-library").first.click()
+        fake.play(status=404)
+        await ask(page)
+        await expect(page.get_by_test_id("answer-error")).to_contain_text("model", timeout=WAIT_MS)
+        overflow = await page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        assert overflow <= 0, "nothing sticks out sideways"
+        if screenshots:
+            await page.screenshot(path=screenshots / f"page-{'dark' if dark else 'phone'}.png")
