@@ -116,8 +116,8 @@ class _Ruler:
         return None
 
     def _token_start(self, start: int, stop: int) -> int | None:
-        place = self._starts[bisect_right(self._starts, stop) - 1]
-        return place if place > start else None
+        index = bisect_right(self._starts, stop) - 1
+        return self._starts[index] if index >= 0 and self._starts[index] > start else None
 
 
 @dataclass
