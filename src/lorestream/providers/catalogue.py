@@ -170,7 +170,7 @@ class Catalogue:
         where = self._ollama.base_url
         try:
             tags = await request_json(
-                self._ollama, "GET", "/api/tags", _OllamaTags, seconds=self._look_up_seconds, retry=False
+                self._ollama, "GET", "/api/tags", _OllamaTags, seconds=self._look_up_seconds, probe=True
             )
         except RunFailed as failure:
             return _LookUp(
@@ -190,7 +190,7 @@ class Catalogue:
         official = self._openai.host == OPENAI_HOST
         try:
             listed = await request_json(
-                self._openai, "GET", "/models", _OpenAIList, seconds=self._look_up_seconds, retry=False
+                self._openai, "GET", "/models", _OpenAIList, seconds=self._look_up_seconds, probe=True
             )
             names = [entry.id for entry in listed.data if not any(part in entry.id.lower() for part in NOT_CHAT)]
         except RunFailed as failure:

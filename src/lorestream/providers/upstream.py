@@ -114,7 +114,7 @@ class Response(asyncio.Protocol):
         self._deadline = math.inf
         self._overdue: type[RunFailed] = FirstTokenTimeout
         self._timer: asyncio.TimerHandle | None = None
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
 
     async def head(self) -> None:
         """Wait for status and headers. Raises ModelUnavailable if the connection ends before them."""
@@ -159,8 +159,8 @@ class Response(asyncio.Protocol):
 
     async def _wait(self) -> None:
         if self._timer is None and self._deadline < math.inf:
-            self._timer = self._loop.call_at(self._deadline, self._on_timer)
-        self._waiter = self._loop.create_future()
+            self._timer = self.loop.call_at(self._deadline, self._on_timer)
+        self._waiter = self.loop.create_future()
         try:
             await self._waiter
         finally:
@@ -170,8 +170,8 @@ class Response(asyncio.Protocol):
         self._timer = None
         if self._waiter is None:
             return
-        if self._loop.time() < self._deadline:
-            self._timer = self._loop.call_at(self._deadline, self._on_timer)
+        if self.loop.time() < self._deadline:
+            self._timer = self.loop.call_at(self._deadline, self._on_timer)
         else:
             self._end(self._overdue())
 
@@ -330,9 +330,11 @@ async def request_json(
     seconds: float,
     connect_seconds: float = 5.0,
     limit_bytes: int = MIB,
-    retry: bool = True,
+    probe: bool = False,
 ) -> T:
     """One request whose whole answer, at most ``limit_bytes`` long, is JSON of the shape ``type_``.
+
+    A ``probe`` only looks whether the server is there: tried once, and no warning in the log if it is not.
 
     Raises ModelUnavailable (also after ``seconds`` in all), ModelProtocolError for a body that is too large or has
     another shape, and what the status means.
@@ -340,7 +342,7 @@ async def request_json(
     request = endpoint.encode(method, path, b"" if payload is None else msgspec.json.encode(payload))
     try:
         async with asyncio.timeout(seconds):
-            body = await _fetch(endpoint, path, request, min(seconds, connect_seconds), limit_bytes, retry)
+            body = await _fetch(endpoint, path, request, min(seconds, connect_seconds), limit_bytes, probe)
             if len(body) > OFF_LOOP_BYTES:
                 return await asyncio.to_thread(msgspec.json.decode, body, type=type_)
             return msgspec.json.decode(body, type=type_)
@@ -352,9 +354,9 @@ async def request_json(
 
 
 async def _fetch(
-    endpoint: Endpoint, path: str, request: bytes, connect_seconds: float, limit: int, retry: bool
+    endpoint: Endpoint, path: str, request: bytes, connect_seconds: float, limit: int, probe: bool
 ) -> bytes:
-    response = await _open(endpoint, request, connect_seconds, retry=retry)
+    response = await _open(endpoint, request, connect_seconds, probe=probe)
     try:
         await response.head()
         if response.status != 200:
@@ -376,32 +378,36 @@ async def _read_all(response: Response, limit: int) -> bytes:
     return bytes(body)
 
 
-async def _open(endpoint: Endpoint, request: bytes, seconds: float, *, retry: bool = True) -> Response:
+async def _open(endpoint: Endpoint, request: bytes, seconds: float, *, probe: bool = False) -> Response:
     """Connect and send; one retry with jitter, only when the connection was refused, so that nothing was asked twice.
 
     ``seconds`` covers name resolution, TCP and TLS. Raises ModelUnavailable.
     """
+    level = logging.DEBUG if probe else logging.WARNING
+    try:
+        try:
+            return await _connect(endpoint, request, seconds)
+        except OSError as error:
+            if probe or isinstance(error, (TimeoutError, ssl.SSLError)):
+                raise
+        await asyncio.sleep(random.uniform(0.1, 0.4))  # noqa: S311 (jitter, not a secret)
+        return await _connect(endpoint, request, seconds)
+    except TimeoutError:
+        log.log(level, "%s: no connection within %g seconds", endpoint.base_url, seconds)
+        raise ModelUnavailable from None
+    except ssl.SSLError as error:
+        log.log(level, "%s: TLS failed: %s", endpoint.base_url, error)
+        raise ModelUnavailable("No secure connection to the language model's server; see the log.") from error
+    except (OSError, UnicodeError) as error:
+        log.log(level, "%s: no connection: %s", endpoint.base_url, error)
+        raise ModelUnavailable from error
+
+
+async def _connect(endpoint: Endpoint, request: bytes, seconds: float) -> Response:
     response = Response(request)
     try:
         async with asyncio.timeout(seconds):
-            await asyncio.get_running_loop().create_connection(
-                lambda: response, endpoint.host, endpoint.port, ssl=endpoint.tls
-            )
-    except TimeoutError:
-        response.close()
-        log.warning("%s: no connection within %g seconds", endpoint.base_url, seconds)
-        raise ModelUnavailable from None
-    except ssl.SSLError as error:
-        response.close()
-        log.warning("%s: TLS failed: %s", endpoint.base_url, error)
-        raise ModelUnavailable("No secure connection to the language model's server; see the log.") from error
-    except (OSError, UnicodeError) as error:
-        response.close()
-        if retry:
-            await asyncio.sleep(random.uniform(0.1, 0.4))  # noqa: S311 (jitter, not a secret)
-            return await _open(endpoint, request, seconds, retry=False)
-        log.warning("%s: no connection: %s", endpoint.base_url, error)
-        raise ModelUnavailable from error
+            await response.loop.create_connection(lambda: response, endpoint.host, endpoint.port, ssl=endpoint.tls)
     except BaseException:
         response.close()
         raise
