@@ -60,7 +60,7 @@ export function Shell() {
         </div>
         <AccountBar onLogOut={forgetRuns} />
       </nav>
-      <main className={styles.main}>
+      <main className={styles.main} aria-label="Questions and answers">
         <Chat
           scope={scope}
           onScopeChange={setScope}
@@ -81,13 +81,11 @@ function useReader() {
   const [target, setTarget] = useState<ReaderTarget | null>(null);
   const opener = useRef<Element | null>(null);
   const open = (next: ReaderTarget) => {
-    opener.current = document.activeElement;
+    // From one passage to the next, the way back stays where the first was opened.
+    if (!target) opener.current = document.activeElement;
     setTarget(next);
   };
-  const close = useCallback(() => {
-    setTarget(null);
-    if (opener.current instanceof HTMLElement) opener.current.focus();
-  }, []);
+  const close = useCallback(() => setTarget(null), []);
   const isOpen = target !== null;
   useEffect(() => {
     if (!isOpen) return;
@@ -95,7 +93,10 @@ function useReader() {
       if (event.key === "Escape" && !event.defaultPrevented && !document.querySelector("dialog[open]")) close();
     };
     addEventListener("keydown", onKey);
-    return () => removeEventListener("keydown", onKey);
+    return () => {
+      removeEventListener("keydown", onKey);
+      if (opener.current instanceof HTMLElement) opener.current.focus();
+    };
   }, [isOpen, close]);
   return { target, open, close };
 }
