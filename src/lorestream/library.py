@@ -76,6 +76,7 @@ class Library:
         await asyncio.to_thread(self.db.migrate)
         self._closing.push_async_callback(self.db.close)
         await self.accounts.open()
+        self._closing.push_async_callback(self.accounts.close)
         await self.documents.open()
         # The lock proves that no other process writes answers here, so whatever still runs has lost its process.
         await self._store.interrupt_running()

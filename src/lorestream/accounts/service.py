@@ -114,8 +114,8 @@ class Accounts:
         stored = user.password_hash if user and user.disabled_at is None else None
         if not await self._passwords.matches(stored, password) or user is None or stored is None:
             raise Unauthenticated("Wrong email or password.")
-        self._limiter.forgive("login", ip)
-        self._limiter.forgive("login", account)
+        await self._limiter.forgive("login", LOGIN_RATE_OF_ADDRESS, ip)
+        await self._limiter.forgive("login", LOGIN_RATE_OF_ACCOUNT, account)
         renewed = await self._passwords.hash(password) if self._passwords.is_outdated(stored) else None
         return await self._begin(user.user_id, user_agent, renewed)
 
