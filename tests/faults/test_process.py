@@ -95,20 +95,22 @@ async def test_fault_40_sigterm_lets_answers_finish_and_ends_the_rest_as_shutdow
 
 
 async def test_fault_41_a_second_signal_saves_and_leaves_at_once(tmp_path: Path, models_dir: Path) -> None:
-    async with FakeUpstream("ollama") as fake:
-        async with asking(tmp_path / "data", models_dir, fake, drain_seconds="60") as (server, client):
-            fake.play(Say("begun"), Hold())
-            async with client.ask() as stream:
-                await stream.until(Token)
-                server.process.send_signal(signal.SIGINT)
-                await _until_refused(client)
-                began = time.monotonic()
-                server.process.send_signal(signal.SIGINT)
-                await stream.rest(5)
-                assert await asyncio.to_thread(server.process.wait, 10) == 0
-                assert time.monotonic() - began < 2
-            assert isinstance(stream.terminal, Error)
-            assert stream.terminal.code == "shutdown"
+    async with (
+        FakeUpstream("ollama") as fake,
+        asking(tmp_path / "data", models_dir, fake, drain_seconds="60") as (server, client),
+    ):
+        fake.play(Say("begun"), Hold())
+        async with client.ask() as stream:
+            await stream.until(Token)
+            server.process.send_signal(signal.SIGINT)
+            await _until_refused(client)
+            began = time.monotonic()
+            server.process.send_signal(signal.SIGINT)
+            await stream.rest(5)
+            assert await asyncio.to_thread(server.process.wait, 10) == 0
+            assert time.monotonic() - began < 2
+    assert isinstance(stream.terminal, Error)
+    assert stream.terminal.code == "shutdown"
 
 
 async def test_indexing_a_large_file_delays_nobodys_stream(tmp_path: Path, models_dir: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from lorestream.streaming.events import Done, Error, Sources, Token
 from tests.fakes.reading import GEO, QUESTION, Client, Stream, user_of
 from tests.fakes.server import RunningServer, started_server
-from tests.fakes.upstream import Close, Connection, Fail, FakeUpstream, Finish, Hold, Raw, Reset, Say
+from tests.fakes.upstream import Close, Connection, Fail, FakeUpstream, Finish, Hold, Raw, Reset, Say, Step
 
 BOUND_SECONDS = 0.5  # promise P3
 FORMATS = ("ollama", "openai")
@@ -138,13 +138,14 @@ async def test_stop_works_while_the_upstream_has_not_even_sent_headers(tmp_path:
         assert await connection.closed - began < BOUND_SECONDS
 
 
-BREAKS = {
+BREAKS: dict[str, tuple[dict[str, Any], tuple[Step, ...], str, str]] = {
     "refused-key": ({"status": 401}, (), "model_auth", ""),
     "no-such-model": ({"status": 404}, (), "model_not_found", ""),
     "limited": ({"status": 429, "headers": {"Retry-After": "7"}}, (), "model_rate_limited", ""),
     "html-502": ({"status": 502, "content_type": "text/html"}, (Raw(b"<html>"),), "model_unavailable", ""),
     "error-in-200": ({}, (Say("Par"), Fail("boom")), "model_error", "Par"),
-    "reset": ({}, (Say("Par"), Hold(), Reset()), "idle_timeout", "Par"),
+    "silence-later": ({}, (Say("Par"), Hold()), "idle_timeout", "Par"),
+    "reset": ({}, (Say("Par"), Reset()), "upstream_truncated", "Par"),
     "eof-without-end": ({}, (Say("Par"), Close()), "upstream_truncated", "Par"),
     "not-json": ({}, (Say("Par"), Raw(b"data: {nonsense\n\n")), "model_protocol", "Par"),
     "silence-first": ({}, (Hold(),), "first_token_timeout", ""),
