@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lorestream.documents.chunk import embedding_text, split
+from lorestream.documents.formats.markdown import outline
 from lorestream.errors import StartRefused
 from lorestream.providers import minilm
 from lorestream.providers.base import Embedder, Vectors
@@ -208,3 +210,24 @@ async def test_seven_bits_stay_close_to_the_published_model(tmp_path: Path, monk
     vectors = await embedder.embed(SENTENCES)
     assert (vectors * minilm_reference.embed(SENTENCES)).sum(1).mean() >= 0.985
     await embedder.close()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The crane lifts crates in the old harbour of Müllerhafen. " * 400,
+        "Donaudampfschifffahrtsgesellschaftskapitänsmütze, Rindfleischetikettierung! " * 200,
+        "東京都の港にはクレーンがあります。" * 400,
+        "안녕하세요 세계 " * 800,
+        "aB9+/zZ0" * 2_000,
+        "| 48 200 | 39 750 | Dr. No. 5 |\n" * 300,
+    ],
+    ids=["prose", "compounds", "cjk", "hangul", "base64", "table"],
+)
+def test_a_passage_with_its_title_fits_into_the_model(embedder: MiniLM, text: str) -> None:
+    chunks = split(outline(f"# The harbour book\n\n## Cranes and their limits\n\n{text}"), embedder.token_spans)
+    assert len(chunks) > 5
+    for chunk in chunks:
+        assert len(embedder.token_spans(chunk.text)) <= 230
+        embedded = embedding_text("A rather long title of the annual report on cranes", chunk)
+        assert len(embedder.token_spans(embedded)) <= embedder.max_tokens

@@ -140,6 +140,19 @@ def test_no_page_with_text_ends_empty(file: Path, source: str) -> None:
     assert "comment" not in text
 
 
+def test_a_large_page_is_read_to_its_end_with_its_headings(file: Path) -> None:
+    section = "<h2>Part {}</h2><p>" + "The crane lifts crates in the old harbour. " * 25 + "</p>"
+    file.write_text("".join(section.format(number) for number in range(12_000)))
+    parsed = html.parse(file)
+    assert [heading.text for heading in parsed.headings] == [f"Part {number}" for number in range(12_000)]
+
+
+def test_headings_that_the_extractor_drops_are_kept(file: Path) -> None:
+    section = "<h2>Part {}</h2><table><tr><td>Year</td><td>{}</td></tr></table>"
+    file.write_text("".join(section.format(number, number) for number in range(5)))
+    assert len(html.parse(file).headings) == 5
+
+
 def test_pdf_pages_are_numbered_from_one(file: Path) -> None:
     file.write_bytes(files.pdf([["First page.", "More of it."], [], ["Third page."]], title="The crane book"))
     parsed = pdf.parse(file)

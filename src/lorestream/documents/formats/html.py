@@ -33,8 +33,10 @@ _CELLS, _LINE_BREAKS, _CODE = {"td", "th", "cell"}, {"br", "lb"}, {"pre", "code"
 # Marks that white space folding leaves alone: the end of a block, and a line's end and a blank of code.
 _BREAK, _NEWLINE, _BLANK = "\ue000", "\ue001", "\ue002"
 _MARKS = dict.fromkeys(map(ord, _BREAK + _NEWLINE + _BLANK))
-# Below this share of the page's visible text the extractor has dropped content, not decoration.
+# Below this share of the page's visible text or headings the extractor has dropped content, not decoration.
 _LEAST_SHARE = 0.4
+# The extractor's time grows faster than the page; a larger one is a document, not a page with decoration.
+_MAX_EXTRACTED = 1024 * 1024
 
 
 def parse(path: Path) -> Parsed:
@@ -43,15 +45,30 @@ def parse(path: Path) -> Parsed:
     if not source.strip():
         return Parsed("")
     try:
-        page = lxml.html.document_fromstring(source)
+        page = lxml.html.document_fromstring(source, parser=lxml.html.HTMLParser(huge_tree=True))
     except LxmlError as error:
         raise DocumentFailed("broken", "The page is damaged and cannot be read as HTML.") from error
-    title, visible = _title(page), _render(page)
-    found = trafilatura.bare_extraction(source, favor_recall=True, include_comments=False, include_formatting=True)
-    main = _render(found.body) if isinstance(found, Document) else ""
-    parsed = outline(main if len(main) >= _LEAST_SHARE * len(visible) else visible)
+    title, parsed = _title(page), outline(_render(page))
+    if len(source) <= _MAX_EXTRACTED:
+        main = outline(_main_text(source))
+        if _is_whole(main, parsed):
+            parsed = main
     parsed.title = title or parsed.title
     return parsed
+
+
+def _is_whole(main: Parsed, visible: Parsed) -> bool:
+    """Whether the extractor left out decoration only, not content or its headings."""
+    enough = len(main.text) >= _LEAST_SHARE * len(visible.text)
+    return enough and len(main.headings) >= _LEAST_SHARE * len(visible.headings)
+
+
+def _main_text(source: str) -> str:
+    """What trafilatura takes for the content of the page; its fallbacks would lose the headings."""
+    found = trafilatura.bare_extraction(
+        source, fast=True, favor_recall=True, include_comments=False, include_formatting=True
+    )
+    return _render(found.body) if isinstance(found, Document) else ""
 
 
 def _decode(data: bytes) -> str:

@@ -22,7 +22,6 @@ _HEAD_BYTES, _SAMPLE_BYTES = 4096, 256 * 1024
 # Letters and signs of Windows-1252 as Western European languages use them; signs never stand inside a word.
 _WESTERN = re.compile(r"[\x00-\x7fÄÖÜäöüßÀ-ÃÅ-ÏÑ-ÕØ-ÛàâãåæçèéêëìíîïñóôõòøùúûáœŒŸ\xa0¡¿«»“”‘’„‚–—…•·€£§©®°²³ºª´×±½¼¾%]*")
 _SIGN_IN_WORD = re.compile(r"[a-z][¡¿«»„‚•€£§©®°²³ºª×±½¼¾][a-z]")
-_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
 def parse(path: Path) -> Parsed:
@@ -61,7 +60,8 @@ def _damaged_utf8(data: bytes) -> str | None:
     """UTF-8 with a few bad bytes, such as a file that was cut off."""
     text = data.decode("utf-8", "replace")
     bad = text.count("\ufffd")
-    return text if bad * 10 < len(_NOT_ASCII.findall(text)) else None
+    foreign = len(text) - len(text.encode("ascii", "ignore"))
+    return text if bad * 10 < foreign else None
 
 
 def _western(data: bytes) -> str | None:
