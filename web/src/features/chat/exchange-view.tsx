@@ -1,12 +1,15 @@
-import { useSyncExternalStore } from "react";
+import { lazy, Suspense, useSyncExternalStore } from "react";
 
 import type { Source } from "../../api/types";
 import type { AnswerState } from "../../stream/reduce";
 import { AnswerFooter } from "./answer-footer";
-import { AnswerText } from "./answer-text";
 import type { Exchange, Scope } from "./exchange";
 import styles from "./exchange-view.module.css";
 import { SourceList } from "./source-list";
+
+// The Markdown parser is as large as half of the rest: it is fetched at once, but the page does not wait for it.
+const answerText = import("./answer-text");
+const AnswerText = lazy(() => answerText.then((module) => ({ default: module.AnswerText })));
 
 interface Props {
   exchange: Exchange;
@@ -32,7 +35,9 @@ export function ExchangeView({ exchange, last, busy, onOpenSource, onAskAgain }:
         data-run-id={state.runId}
         aria-busy={running}
       >
-        <AnswerText text={state.text} running={running} sources={state.sources ?? []} onOpen={onOpenSource} />
+        <Suspense fallback={state.text}>
+          <AnswerText text={state.text} running={running} sources={state.sources ?? []} onOpen={onOpenSource} />
+        </Suspense>
       </div>
       {waitingFor && (
         <p className={styles.waiting} data-testid="waiting">

@@ -27,9 +27,9 @@ export function DocumentReader({ target, onClose }: { target: ReaderTarget; onCl
 
   useEffect(() => heading.current?.focus({ preventScroll: true }), [target]);
   useEffect(() => {
-    mark.current?.scrollIntoView({ block: "center" });
+    show(mark.current);
     // Pieces that were never laid out have an estimated height; the second time all above the mark is known.
-    const frame = requestAnimationFrame(() => mark.current?.scrollIntoView({ block: "center" }));
+    const frame = requestAnimationFrame(() => show(mark.current));
     return () => cancelAnimationFrame(frame);
   }, [pieces]);
 
@@ -65,6 +65,12 @@ export function DocumentReader({ target, onClose }: { target: ReaderTarget; onCl
       </div>
     </aside>
   );
+}
+
+/** In the middle, or from its first line where it is too long for that. */
+function show(mark: HTMLElement | null): void {
+  const tall = mark !== null && mark.getBoundingClientRect().height > innerHeight / 2;
+  mark?.scrollIntoView({ block: tall ? "start" : "center" });
 }
 
 function describe({ citation, page }: ReaderTarget): string {
