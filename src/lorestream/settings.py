@@ -77,7 +77,7 @@ class Settings(BaseSettings):
 
     embedder: str = Field("minilm", description="Embedding model: minilm (built in), ollama:NAME or openai:NAME.")
     relevance_floor: float = Field(
-        0.34, ge=0, le=1, description="Passages less relevant than this are not used (0 uses all)."
+        0.31, ge=0, le=1, description="Passages less relevant than this are not used (0 uses all)."
     )
 
     max_upload_bytes: int = Field(64 * MIB, ge=KIB, le=4096 * MIB, description="Largest file that can be uploaded.")

@@ -17,7 +17,7 @@ ALICE, BOB = "alice", "bob"
 
 
 def unit(*values: float) -> Vectors:
-    row = np.zeros(DIMENSIONS, dtype=np.float32)
+    row: Vectors = np.zeros(DIMENSIONS, dtype=np.float32)
     row[: len(values)] = values
     row /= np.linalg.norm(row)
     return row

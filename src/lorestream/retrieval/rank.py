@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import math
+import re
+import unicodedata
 from collections.abc import Mapping
 
 from lorestream.text import content_words
 
 DENSE_WEIGHT = 0.5
 # Words are compared by their beginning: a stemmer for many languages at no cost.
-STEM_CHARACTERS = 6
+STEM_CHARACTERS = 5
+# Of the cosine in the relevance; the words have the rest.
+COSINE_WEIGHT = 0.65
+# A paraphrase that shares no word is judged by its cosine alone, less this.
 PARAPHRASE_MARGIN = 0.1
-# What people call documents and what they want of them, in stems.
-GENERIC = frozenset(
-    word[:STEM_CHARACTERS]
-    for word in """
-    article articles content contents describe document documents documento documentos dokument dokumente explain
-    file files give idea ideas inhalt key list main overview page pages paper papers pdf point points please provide
-    report resume resumen say says show summarise summarize summary tell text texto topic topics upload uploaded
-    zusammenfassen zusammenfassung überblick
-    """.split()
-)
+# So many candidates more are supposed when telling how rare a word is.
+FEW = 10
+# What people call documents and what they want of them.
+GENERIC_WORDS = """
+article content describe document documento dokument explain file give idea inhalt key list main overview page paper pdf
+point please provide report resume resumen say show summarise summarize summary tell text texto topic upload uploaded
+zusammenfassen überblick
+"""
+_ASCII = {i: chr(i).lower() if chr(i).isalnum() else " " for i in range(128)}
+_MARKS = re.compile("[\u0300-\u036f]+")
+_NO_WORD = re.compile(r"[\W_]+")
 
 
 def fuse(distances: Mapping[int, float], lexical: Mapping[int, float]) -> dict[int, float]:
@@ -45,21 +52,48 @@ def order(scores: Mapping[int, float]) -> list[int]:
     return sorted(scores, key=lambda chunk_id: (-scores[chunk_id], chunk_id))
 
 
-def stems(text: str) -> set[str]:
-    """The beginnings of a text's content words."""
-    return {word[:STEM_CHARACTERS] for word in content_words(text)}
+def plain(text: str) -> str:
+    """The words of a text in lower case without accents, each after one blank."""
+    if text.isascii():
+        return " " + text.translate(_ASCII)
+    return " " + _NO_WORD.sub(" ", _MARKS.sub("", unicodedata.normalize("NFKD", text.lower())))
 
 
-def relevance(asked: set[str], text: str, distance: float) -> float:
-    """How much a passage (its text with title and heading) has to do with a question at all, 0 to 1.
+def stems(text: str) -> frozenset[str]:
+    """The beginnings of a text's content words, each after a blank, as they stand in ``plain`` texts."""
+    return frozenset(plain(word)[: STEM_CHARACTERS + 1] for word in content_words(text))
 
-    ``asked`` are the question's ``stems``, ``distance`` is 1 − cosine. The mean of the cosine and of the share of the
-    question's words that occur; or the cosine alone, less a margin, for a paraphrase that shares no word. Unlike the
-    fused score it does not depend on the other hits. A question about the documents as such ("Summarise this file")
-    has no words of a topic: everything is relevant to it.
+
+GENERIC = stems(GENERIC_WORDS)
+
+
+def relevance(question: str, texts: Mapping[int, str], distances: Mapping[int, float]) -> dict[int, float]:
+    """How much each passage has to do with the question at all, 0 to 1; unlike the fused score, an absolute measure.
+
+    ``texts`` are the candidates with title and heading, ``distances`` 1 − cosine. A weighted sum of the cosine and of
+    the share of the question's words that occur, the rarer among the candidates the weightier; or the cosine less a
+    margin, for a paraphrase. A question about the documents as such ("Summarise this file") has no words of a topic:
+    everything is relevant to it.
     """
+    asked = stems(question)
     if asked <= GENERIC:
-        return 1.0
-    cosine = max(0.0, 1 - distance)
-    shared = len(asked & stems(text)) / len(asked)
-    return max((cosine + shared) / 2, cosine - PARAPHRASE_MARGIN)
+        return dict.fromkeys(texts, 1.0)
+    there = {chunk_id: _occurring(asked, plain(text)) for chunk_id, text in texts.items()}
+    weights = {stem: _rarity(sum(stem in found for found in there.values()), len(texts)) for stem in asked}
+    total = sum(weights.values())
+    measured = {}
+    for chunk_id, found in there.items():
+        cosine = max(0.0, 1 - distances[chunk_id])
+        shared = sum(weights[stem] for stem in found) / total
+        both = COSINE_WEIGHT * cosine + (1 - COSINE_WEIGHT) * shared
+        measured[chunk_id] = max(both, cosine - PARAPHRASE_MARGIN)
+    return measured
+
+
+def _occurring(asked: frozenset[str], text: str) -> frozenset[str]:
+    return frozenset(stem for stem in asked if stem in text)
+
+
+def _rarity(occurrences: int, candidates: int) -> float:
+    """Inverse document frequency among the candidates; never zero, and cautious where there are few."""
+    return math.log(1 + (candidates + FEW) / (1 + occurrences))

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 CANDIDATES = 50
 # How many of the best are asked whether they are relevant, though fewer are wanted.
 LOOKED_AT = 10
+# Beside a relevant passage, one of this share of the floor is still shown.
+FAR_BELOW = 0.5
 MAX_WORDS = 64
 MAX_QUERY_CHARACTERS = 8000
 
@@ -82,19 +84,20 @@ class Retrieval:
             found = await store.resolve(session, owner_id, list(distances))
         visible = {chunk_id: distance for chunk_id, distance in distances.items() if chunk_id in found}
         scores = rank.fuse(visible, lexical)
-        best = rank.order(scores)[: max(k, LOOKED_AT)]
-        passages = [_passage(found[i], visible[i], scores[i], places.of(i)) for i in best]
-        asked = rank.stems(question)
-        return [passage for passage in passages if self._is_relevant(asked, passage)][:k]
+        texts = {i: f"{hit.title}\n{hit.heading}\n{hit.text}" for i, hit in found.items()}
+        best = self._relevant(rank.order(scores)[: max(k, LOOKED_AT)], rank.relevance(question, texts, visible))
+        return [_passage(found[i], visible[i], scores[i], places.of(i)) for i in best[:k]]
+
+    def _relevant(self, best: list[int], relevance: dict[int, float]) -> list[int]:
+        """Nothing where not even one of the best reaches the floor, else those that are not far below it."""
+        if all(relevance[chunk_id] < self._relevance_floor for chunk_id in best):
+            return []
+        return [chunk_id for chunk_id in best if relevance[chunk_id] >= self._relevance_floor * FAR_BELOW]
 
     async def _lexical(self, owner_id: str, question: str, doc_ids: Sequence[str] | None) -> dict[int, float]:
         words = list(dict.fromkeys(content_words(question)))[:MAX_WORDS]
         async with self._db.read() as session:
             return dict(await store.lexical(session, owner_id, words, CANDIDATES, doc_ids))
-
-    def _is_relevant(self, asked: set[str], passage: Passage) -> bool:
-        text = f"{passage.title}\n{passage.heading}\n{passage.text}"
-        return rank.relevance(asked, text, passage.distance) >= self._relevance_floor
 
 
 class Places(NamedTuple):
