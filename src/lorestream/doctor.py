@@ -82,9 +82,11 @@ async def _check_question(report: _Report, settings: Settings) -> None:
     """Ask one question over one document, in a data directory of its own: the user's is not touched."""
     with tempfile.TemporaryDirectory(prefix="lorestream-doctor-") as folder:
         (Path(folder) / "geo.txt").write_text(SAMPLE)
-        own = settings.model_copy(update={"data_dir": Path(folder)})
+        models = settings.data_dir / "models"
+        if models.is_dir():
+            (Path(folder) / "models").symlink_to(models.resolve(), target_is_directory=True)
         try:
-            async with _library(own, settings.data_dir / "models") as library:
+            async with _library(settings.model_copy(update={"data_dir": Path(folder)})) as library:
                 await _check_embedder(report, library)
                 await _check_model(report, library)
                 await _ask(report, library, Path(folder) / "geo.txt")
@@ -93,9 +95,7 @@ async def _check_question(report: _Report, settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def _library(settings: Settings, models: Path) -> AsyncIterator[Library]:
-    if models.is_dir():
-        (settings.data_dir / "models").symlink_to(models.resolve(), target_is_directory=True)
+async def _library(settings: Settings) -> AsyncIterator[Library]:
     library = Library(settings)
     await library.open()
     try:

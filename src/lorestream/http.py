@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+# Where the server's own ``send`` is kept in the scope, for bodies that need none of what middleware does.
+SERVER_SEND = "lorestream.send"
 # A client that takes nothing for this long is given up; its run goes on or ends as its policy says.
 WRITE_TIMEOUT_SECONDS = 30
 
@@ -227,6 +229,7 @@ class RequestContext:
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         scope["request_id"] = request_id
+        scope[SERVER_SEND] = send
         started = False
 
         async def send_with_headers(message: Message) -> None:
@@ -327,7 +330,8 @@ class EventStream(Response):
     """An event stream over plain ASGI: one send per wake-up, and a watcher that notices at once when the client left.
 
     A watcher is needed because uvicorn's ``send`` returns silently after a disconnect; without it a run whose model is
-    silent would not be stopped until its next token.
+    silent would not be stopped until its next token. The blocks go out from a task of their own by the server's own
+    ``send``: below the framework's two dozen nested calls, each wake-up would cost more than all our work on it.
     """
 
     def __init__(self, source: EventSource, headers: Mapping[str, str], first: bytes, heartbeat_seconds: float) -> None:
@@ -337,35 +341,46 @@ class EventStream(Response):
         self._source = source
         self._first = first
         self._heartbeat_seconds = heartbeat_seconds
+        self._sending_since: float | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the source's end or the client's disconnect."""
-        watcher = asyncio.create_task(self._watch(receive))
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        relay = asyncio.create_task(self._relay(scope.get(SERVER_SEND, send)))
+        watchers = [asyncio.create_task(_until_disconnect(receive)), asyncio.create_task(self._until_stalled())]
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            prefix = self._first
-            while (block := await self._source.next(self._heartbeat_seconds)) is not None and not watcher.done():
-                async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
-                    await send({"type": "http.response.body", "body": prefix + block, "more_body": True})
-                prefix = b""
-            if not watcher.done():
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
-        except TimeoutError:
-            log.info("an event stream's client did not read for %d seconds; closing", WRITE_TIMEOUT_SECONDS)
+            await asyncio.wait([relay, *watchers], return_when=asyncio.FIRST_COMPLETED)
+            if relay.done():
+                relay.result()
         finally:
-            watcher.cancel()
+            for task in (relay, *watchers):
+                task.cancel()
             self._source.close()
 
-    async def _watch(self, receive: Receive) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        self._source.close()
+    async def _relay(self, send: Send) -> None:
+        clock, prefix = asyncio.get_running_loop().time, self._first
+        while (block := await self._source.next(self._heartbeat_seconds)) is not None:
+            self._sending_since = clock()
+            await send({"type": "http.response.body", "body": prefix + block, "more_body": True})
+            self._sending_since = None
+            prefix = b""
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _until_stalled(self) -> None:
+        # Looked at now and then: a timer or an event for every write would cost as much as the write.
+        while self._sending_since is None or _age(self._sending_since) < WRITE_TIMEOUT_SECONDS:  # noqa: ASYNC110
+            await asyncio.sleep(WRITE_TIMEOUT_SECONDS / 4)
+        log.info("an event stream's client did not read for %d seconds; closing", WRITE_TIMEOUT_SECONDS)
+
+
+def _age(since: float) -> float:
+    return asyncio.get_running_loop().time() - since
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """Await ``work``, cancelling it when the client disconnects: for answers that are not streamed."""
     task = asyncio.create_task(work)
-    watcher = asyncio.create_task(_until_disconnect(request))
+    watcher = asyncio.create_task(_until_disconnect(request.receive))
     try:
         await asyncio.wait([task, watcher], return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
@@ -376,6 +391,6 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
             one.cancel()
 
 
-async def _until_disconnect(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
+async def _until_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
         pass

@@ -53,24 +53,20 @@ class State(TypedDict):
 
 
 def create_app(library: Library) -> FastAPI:
-    """The web application over a library, which its lifespan opens and closes."""
+    """The web application over an open library."""
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
-        await library.open()
-        try:
-            async with library.documents.ingesting():
-                yield State(
-                    settings=library.settings,
-                    limiter=library.limiter,
-                    accounts=library.accounts,
-                    documents=library.documents,
-                    catalogue=library.catalogue,
-                    runs=library.runs,
-                    answers=library.answers,
-                )
-        finally:
-            await library.close()
+        async with library.documents.ingesting():
+            yield State(
+                settings=library.settings,
+                limiter=library.limiter,
+                accounts=library.accounts,
+                documents=library.documents,
+                catalogue=library.catalogue,
+                runs=library.runs,
+                answers=library.answers,
+            )
 
     settings = library.settings
     app = FastAPI(
@@ -143,6 +139,14 @@ class Server(uvicorn.Server):
         self.on_started: Callable[[], Awaitable[None]] | None = None
         self._drains: list[asyncio.Task[None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the library, serve until a signal, close it. Raises StartRefused where it cannot be opened."""
+        await self.library.open()
+        try:
+            await super().serve(sockets)
+        finally:
+            await self.library.close()
 
     @property
     def port(self) -> int:

@@ -338,7 +338,7 @@ class _Player:
             await asyncio.sleep(0)
 
     async def _say(self, step: Say) -> None:
-        frames = [self._token(text, reasoning=step.reasoning) for text in step.pieces()]
+        frames = (self._token(text, reasoning=step.reasoning) for text in step.pieces())
         if step.together:
             await self._body(b"".join(frames))
             return

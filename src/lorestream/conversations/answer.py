@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from lorestream.conversations import citations, prompt
 from lorestream.conversations.store import Begun, MessageStore
 from lorestream.errors import LimitReached, RunFailed
-from lorestream.providers.base import ChatModel, Delta, Finish, Generation, PromptPassage
+from lorestream.providers.base import Delta, Finish, Generation, Prompt, PromptPassage
 from lorestream.providers.catalogue import Catalogue
 from lorestream.retrieval.models import Passage
 from lorestream.retrieval.search import Retrieval
@@ -35,7 +35,7 @@ from lorestream.streaming.events import (
     message_status,
 )
 from lorestream.streaming.runs import OnDisconnect, Outcome, Reader, Runs, Stopped
-from lorestream.streaming.sse import split_token
+from lorestream.streaming.sse import MAX_TOKEN_CHARACTERS, split_token
 
 SNIPPET_CHARACTERS = 300
 TITLE_CHARACTERS = 120
@@ -106,6 +106,7 @@ class _Answering:
         self._first_token_ms: int | None = None
         self._passages: list[Passage] = []
         self._model_name = ""
+        self._size = self._pieces = 0
         self._finish: Finish | None = None
         self._finish_reason: FinishReason | None = None
 
@@ -126,9 +127,9 @@ class _Answering:
             resolving.cancel()
         self._model_name = model.name
         yield [Status("generating")]
-        async with aclosing(self._generate(model)) as batches:
-            async for batch in batches:
-                yield batch
+        async with aclosing(model.stream(self._prompt(), self._answers.generation)) as batches:
+            async for deltas in batches:
+                yield self._translate(deltas)
 
     async def _search(self) -> list[Source]:
         began = time.monotonic()
@@ -139,32 +140,27 @@ class _Answering:
         self._retrieval_ms = _ms_since(began)
         return [_source(n, passage) for n, passage in enumerate(self._passages, 1)]
 
-    async def _generate(self, model: ChatModel) -> AsyncGenerator[list[Event], None]:
+    def _prompt(self) -> Prompt:
         how = self._answers.generation
         shown = [PromptPassage(n, passage.title, passage.text) for n, passage in enumerate(self._passages, 1)]
-        built = prompt.build(
+        return prompt.build(
             self._question.text, shown, secrets.token_hex(8), how.context_tokens - how.max_output_tokens
         )
-        size = pieces = 0
-        async with aclosing(model.stream(built, how)) as batches:
-            async for deltas in batches:
-                batch = self._translate(deltas)
-                if not batch:
-                    continue
-                pieces += len(batch)
-                size += sum(len(event.text.encode()) for event in batch if isinstance(event, Token))
-                yield batch
-                if size > self._answers.max_answer_bytes or pieces > MAX_PIECES:
-                    raise LimitReached
 
     def _translate(self, deltas: list[Delta]) -> list[Event]:
         batch: list[Event] = []
         for delta in deltas:
-            batch.extend(map(Token, split_token(delta.text)))
+            text = delta.text
+            if text:
+                batch += [Token(text)] if len(text) <= MAX_TOKEN_CHARACTERS else map(Token, split_token(text))
+                self._size += len(text) if text.isascii() else len(text.encode())
             if delta.reasoning:
                 batch.append(Reasoning(delta.reasoning))
             if delta.finish:
                 self._finish = delta.finish
+        self._pieces += len(batch)
+        if self._size > self._answers.max_answer_bytes or self._pieces > MAX_PIECES:
+            raise LimitReached
         if batch and self._first_token_ms is None:
             self._first_token_ms = _ms_since(self._started)
         return batch

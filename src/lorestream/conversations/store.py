@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 
 from lorestream.conversations.models import Message
 from lorestream.db import Database, now
@@ -31,6 +31,13 @@ class Snapshot:
 
     question: str
     answer: Message
+
+
+_CHECKPOINT = (
+    update(Message)
+    .where(Message.run_id == bindparam("of_run"), Message.status == "running")
+    .values({name: bindparam(name) for name in ("content", "reasoning", "sources", "updated_at")})
+)
 
 
 class MessageStore:
@@ -70,12 +77,10 @@ class MessageStore:
         return bool(result.rowcount)  # type: ignore[attr-defined]
 
     async def checkpoint(self, folds: Iterable[tuple[str, Fold]]) -> None:
-        """Save what running answers hold so far, all in one transaction."""
+        """Save what running answers hold so far, all in one transaction and one statement."""
+        saved = [{"of_run": run_id, **_content(fold)} for run_id, fold in folds]
         async with self._db.write() as session:
-            for run_id, fold in folds:
-                await session.execute(
-                    update(Message).where(Message.run_id == run_id, Message.status == "running").values(_content(fold))
-                )
+            await (await session.connection()).execute(_CHECKPOINT, saved)
 
     async def snapshot(self, owner_id: str, run_id: str) -> Snapshot:
         """A run of this owner; NotFound for an unknown run and for another owner's alike."""

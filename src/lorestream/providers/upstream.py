@@ -121,18 +121,19 @@ class Response(asyncio.Protocol):
         while not self._has_head:
             if self._failure:
                 raise self._failure
-            await self._wait()
+            await self._more()
 
     async def read(self) -> bytes:
         """All of the body that is buffered, once there is some; b"" at its end, whole or broken."""
-        while not self._chunks:
+        chunks = self._chunks
+        while not chunks:
             if self._failure:
                 raise self._failure
             if self._ended:
                 return b""
-            await self._wait()
-        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-        self._chunks.clear()
+            await self._more()
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
         self._buffered = 0
         if self._paused and self._transport and not self._transport.is_closing():
             self._paused = False
@@ -157,14 +158,12 @@ class Response(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    async def _wait(self) -> None:
+    def _more(self) -> asyncio.Future[None]:
+        # A future and not a coroutine: every level of awaiting is paid for at each wake-up.
         if self._timer is None and self._deadline < math.inf:
             self._timer = self.loop.call_at(self._deadline, self._on_timer)
         self._waiter = self.loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        return self._waiter
 
     def _on_timer(self) -> None:
         self._timer = None

@@ -126,17 +126,16 @@ class Fold:
 
     def add(self, event: Event) -> None:
         """Take in the next event."""
+        if type(event) is Token:  # first, and without a match: there is one for every token
+            self._text.append(event.text)
+            return
         match event:
-            case Token(text):
-                self._text.append(text)
             case Reasoning(text):
                 self._reasoning.append(text)
             case Sources(sources):
                 self.sources = sources
             case Done() | Error():
                 self.terminal = event
-            case Status():
-                pass
 
     @property
     def answer(self) -> str:

@@ -7,6 +7,7 @@ else's, and there is no queue per reader.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -58,21 +59,50 @@ class RunLog(Protocol):
 
 @dataclass(slots=True, eq=False)
 class _Entry:
+    """One log and who waits for more of it, each with the time at which it gives up.
+
+    One timer serves all of them and is not moved by what comes meanwhile: set for every read, timers would cost more
+    than the read.
+    """
+
     frames: list[bytes] = field(default_factory=list)
     size: int = 0
     ended: bool = False
-    waiting: list[asyncio.Future[None]] = field(default_factory=list)
+    waiting: list[tuple[float, asyncio.Future[None]]] = field(default_factory=list)
+    timer: asyncio.TimerHandle | None = None
 
-    def wake(self) -> None:
+    def wait(self, seconds: float) -> asyncio.Future[None]:
+        """Done when more has come or the time is over."""
+        loop = asyncio.get_running_loop()
+        future, when = loop.create_future(), loop.time() + seconds
+        self.waiting.append((when, future))
+        if self.timer is None or when < self.timer.when():
+            self._set_timer(loop, when)
+        return future
+
+    def wake(self, until: float = math.inf) -> None:
+        """Wake those whose time is over at ``until``; all of them by default."""
         waiting, self.waiting = self.waiting, []
-        for future in waiting:
-            if not future.done():
+        for when, future in waiting:
+            if when > until:
+                self.waiting.append((when, future))
+            elif not future.done():
                 future.set_result(None)
 
+    def stop_timer(self) -> None:
+        """Set no more timers: the log has ended."""
+        if self.timer is not None:
+            self.timer.cancel()
 
-def _time_out(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
+    def _set_timer(self, loop: asyncio.AbstractEventLoop, when: float) -> None:
+        self.stop_timer()
+        self.timer = loop.call_at(when, self._on_timer, loop)
+
+    def _on_timer(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.timer = None
+        self.wake(loop.time())
+        if self.waiting:
+            self._set_timer(loop, min(when for when, _ in self.waiting))
 
 
 class MemoryLog:
@@ -106,6 +136,7 @@ class MemoryLog:
         self._size += added
         if ended:
             entry.ended = True
+            entry.stop_timer()
             loop = asyncio.get_running_loop()
             self._ended[run_id] = loop.call_later(self._retention_seconds, self._drop, run_id)
         entry.wake()
@@ -116,16 +147,7 @@ class MemoryLog:
         """Everything after ``after``, or an empty block when nothing comes in time."""
         entry = self._entry(run_id)
         if len(entry.frames) <= after and not entry.ended and wait_seconds > 0:
-            loop = asyncio.get_running_loop()
-            future = loop.create_future()
-            entry.waiting.append(future)
-            timer = loop.call_later(wait_seconds, _time_out, future)
-            try:
-                await future
-            finally:
-                timer.cancel()
-                if future in entry.waiting:
-                    entry.waiting.remove(future)
+            await entry.wait(wait_seconds)
         return Block(b"".join(entry.frames[after:]), len(entry.frames), entry.ended)
 
     async def position(self, run_id: str) -> Position:

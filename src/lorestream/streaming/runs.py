@@ -224,7 +224,9 @@ class Runs:
                 async for batch in batches:
                     if run.ending:
                         return
-                    await self._append(run, batch)
+                    if frames := self._frames(run, batch):
+                        run.dirty = True
+                        await self.log.append(run.run_id, frames)
             self._settle(run, None)
         except RunFailed as failure:
             self._settle(run, failure)
@@ -238,11 +240,6 @@ class Runs:
         if not run.ending:
             run.ending = True
             run.outcome = outcome
-
-    async def _append(self, run: _Run, batch: list[Event]) -> None:
-        if frames := self._frames(run, batch):
-            run.dirty = True
-            await self.log.append(run.run_id, frames)
 
     @staticmethod
     def _frames(run: _Run, batch: list[Event]) -> list[bytes]:
