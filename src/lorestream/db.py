@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,12 @@ from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection, DateTime, Dialect, create_engine, event
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
-from lorestream.errors import StartRefused
+from lorestream.errors import Busy, StartRefused, StorageFull
 
 BUSY_TIMEOUT_SECONDS = 10
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -76,6 +76,20 @@ def _configure(engine: Engine) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
+@contextmanager
+def _translated() -> Iterator[None]:
+    """What SQLite says of the moment, as what it means for the caller; everything else stays an internal error."""
+    try:
+        yield
+    except OperationalError as error:
+        code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF  # the primary code of an extended one
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise Busy("The database is busy; please try again in a moment.", retry_after=5) from error
+        if code == sqlite3.SQLITE_FULL:
+            raise StorageFull from error
+        raise
+
+
 class Database:
     """Short transactions over one SQLite file. Built without I/O; ``migrate`` before the first use."""
 
@@ -94,14 +108,16 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
         """A consistent snapshot for reading."""
-        async with self._readers() as session:
-            yield session
+        with _translated():
+            async with self._readers() as session:
+                yield session
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
         """A transaction that commits at the end of the block and rolls back on an exception."""
-        async with self._writers() as session, session.begin():
-            yield session
+        with _translated():
+            async with self._writers() as session, session.begin():
+                yield session
 
     async def close(self) -> None:
         """Close every pooled connection."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Response
+from pydantic import BaseModel, ConfigDict
 
 from lorestream.accounts.routes import CurrentUser
 from lorestream.conversations.answer import Answers
-from lorestream.conversations.models import Message
-from lorestream.errors import Conflict, NotFound
+from lorestream.errors import Conflict
 from lorestream.http import EventStream, from_state
 from lorestream.settings import Settings
 from lorestream.streaming import sse
+from lorestream.streaming.events import MessageStatus
 from lorestream.streaming.runs import Reader
 
 router = APIRouter(tags=["runs"])
@@ -49,37 +51,43 @@ async def follow(
     return event_stream(run_id, answers.runs.follow(run_id, cursor), settings)
 
 
+class Stopping(BaseModel):
+    """The answer to Stop: whether a live run took it."""
+
+    run_id: str
+    stopping: bool
+
+
+class RunView(BaseModel):
+    """A stored run as its owner sees it; the lists and objects are those of the events."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    run_id: str
+    message_id: str
+    conversation_id: str | None
+    question: str
+    status: MessageStatus
+    content: str
+    sources: list[dict[str, Any]]
+    citations: list[dict[str, Any]]
+    error: dict[str, Any] | None
+    model: str | None
+    finish_reason: str | None
+    usage: dict[str, Any] | None
+    timings: dict[str, Any] | None
+    created_at: datetime
+    updated_at: datetime
+
+
 @router.post("/runs/{run_id}/stop", status_code=202)
-async def stop(user: CurrentUser, answers: AnswersDep, run_id: RunId) -> dict[str, Any]:
+async def stop(user: CurrentUser, answers: AnswersDep, run_id: RunId) -> Stopping:
     """Stop an answer; what came of it is kept. Asking again changes nothing."""
     await answers.store.snapshot(user.user_id, run_id)
-    return {"run_id": run_id, "stopping": await answers.runs.stop(run_id)}
+    return Stopping(run_id=run_id, stopping=await answers.runs.stop(run_id))
 
 
 @router.get("/runs/{run_id}")
-async def snapshot(user: CurrentUser, answers: AnswersDep, run_id: RunId) -> dict[str, Any]:
+async def snapshot(user: CurrentUser, answers: AnswersDep, run_id: RunId) -> RunView:
     """What is stored of a run: at most a second behind a live one, complete once it has ended."""
-    found = await answers.store.snapshot(user.user_id, run_id)
-    return {"question": found.question, **describe(found.answer)}
-
-
-def describe(message: Message) -> dict[str, Any]:
-    """A message as its owner sees it."""
-    if message.run_id is None:
-        raise NotFound
-    return {
-        "run_id": message.run_id,
-        "message_id": message.message_id,
-        "conversation_id": message.conversation_id,
-        "status": message.status,
-        "content": message.content,
-        "sources": message.sources or [],
-        "citations": message.citations or [],
-        "error": message.error,
-        "model": message.model,
-        "finish_reason": message.finish_reason,
-        "usage": message.usage,
-        "timings": message.timings,
-        "created_at": message.created_at,
-        "updated_at": message.updated_at,
-    }
+    return RunView.model_validate(await answers.store.snapshot(user.user_id, run_id))

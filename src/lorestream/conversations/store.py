@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -30,7 +31,20 @@ class Snapshot:
     """A run as it is stored: its question and the answer as far as it is saved."""
 
     question: str
-    answer: Message
+    run_id: str
+    message_id: str
+    conversation_id: str | None
+    status: MessageStatus
+    content: str
+    sources: list[dict[str, Any]]
+    citations: list[dict[str, Any]]
+    error: dict[str, Any] | None
+    model: str | None
+    finish_reason: str | None
+    usage: dict[str, Any] | None
+    timings: dict[str, Any] | None
+    created_at: datetime
+    updated_at: datetime
 
 
 _CHECKPOINT = (
@@ -91,7 +105,11 @@ class MessageStore:
             question = await session.scalar(
                 select(Message.content).where(Message.message_id == answer.parent_id, Message.owner_id == owner_id)
             )
-        return Snapshot(question or "", answer)
+        names = [field.name for field in fields(Snapshot) if field.name != "question"]
+        stored = {name: getattr(answer, name) for name in names}
+        for name in ("sources", "citations"):
+            stored[name] = stored[name] or []
+        return Snapshot(question=question or "", **stored)
 
     async def interrupt_running(self) -> int:
         """End every running answer as interrupted, its prefix kept; how many there were.
@@ -121,8 +139,8 @@ def _content(fold: Fold) -> dict[str, Any]:
 def _ending(terminal: Terminal) -> dict[str, Any]:
     match terminal:
         case Done():
-            fields = ("model", "finish_reason", "usage", "timings", "citations")
-            return {name: msgspec.to_builtins(getattr(terminal, name)) for name in fields}
+            kept = ("model", "finish_reason", "usage", "timings", "citations")
+            return {name: msgspec.to_builtins(getattr(terminal, name)) for name in kept}
         case Error():
             error = {"code": terminal.code, "message": terminal.message, "retryable": terminal.retryable}
             return {"error": error}

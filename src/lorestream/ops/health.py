@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict
 
 from lorestream import __version__
 from lorestream.accounts.routes import CurrentUser
@@ -31,10 +32,36 @@ async def readyz(runs: RunsDep) -> dict[str, str]:
     return {"status": "ready"}
 
 
+class ModelView(BaseModel):
+    """A language model that a question could be answered by."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    name: str
+    description: str
+
+
+class CurrentModel(BaseModel):
+    """The language model that answers, why it is that one, and what to do about what is missing."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    name: str
+    why: str
+    advice: str
+
+
+class Models(BaseModel):
+    """The language models there are."""
+
+    items: list[ModelView]
+    current: CurrentModel
+
+
 @router.get("/models")
-async def models(_user: CurrentUser, catalogue: CatalogueDep) -> dict[str, Any]:
+async def models(_user: CurrentUser, catalogue: CatalogueDep) -> Models:
     """The language models that could be used, the one that is, and why."""
-    return {
-        "items": [{"name": model.name, "description": model.description} for model in await catalogue.models()],
-        "current": await catalogue.describe(),
-    }
+    return Models(
+        items=[ModelView.model_validate(model) for model in await catalogue.models()],
+        current=CurrentModel.model_validate(await catalogue.describe()),
+    )

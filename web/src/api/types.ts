@@ -1,10 +1,11 @@
 /** The server's objects by the names that this page uses for them. */
-import type { Done, Error as ErrorMessage, FailureView, Source, Timings } from "./wire";
+import type { Done, Error as ErrorMessage, FailureView, RunView, Source, Timings } from "./wire";
 
 export type {
   AccessToken,
   DocumentList,
   DocumentView as Document,
+  Models,
   Profile,
   Source,
   Status as StatusEvent,
@@ -24,21 +25,10 @@ export interface Problem {
   status: number;
 }
 
-// The description of the API leaves these two open.
-
-export interface RunSnapshot {
-  run_id: string;
-  status: "running" | "done" | "stopped" | "interrupted" | "failed";
-  question: string;
-  content: string;
-  sources: Source[] | null;
+/** A stored run; what the API's description leaves open inside it is as in the events. */
+export type RunSnapshot = Omit<RunView, "sources" | "error" | "timings" | "finish_reason"> & {
+  sources: Source[];
   error: (FailureView & { retryable?: boolean }) | null;
-  model?: string | null;
-  finish_reason?: FinishReason | null;
-  timings?: Timings | null;
-}
-
-export interface Models {
-  items: { name: string; description: string }[];
-  current: { name: string; why: string; advice: string | null };
-}
+  finish_reason: FinishReason | null;
+  timings: Timings | null;
+};

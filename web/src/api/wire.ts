@@ -27,6 +27,13 @@ export interface Citation {
   support: number;
 }
 
+/** The language model that answers, why it is that one, and what to do about what is missing. */
+export interface CurrentModel {
+  name: string;
+  why: string;
+  advice: string;
+}
+
 /** A page of documents, newest first. */
 export interface DocumentList {
   items: DocumentView[];
@@ -76,6 +83,18 @@ export interface FailureView {
   message: string;
 }
 
+/** A language model that a question could be answered by. */
+export interface ModelView {
+  name: string;
+  description: string;
+}
+
+/** The language models there are. */
+export interface Models {
+  items: ModelView[];
+  current: CurrentModel;
+}
+
 /** Where one page stands in the extracted text. */
 export interface PageView {
   number: number;
@@ -117,6 +136,25 @@ export interface Registration {
   password: string;
 }
 
+/** A stored run as its owner sees it; the lists and objects are those of the events. */
+export interface RunView {
+  run_id: string;
+  message_id: string;
+  conversation_id: string | null;
+  question: string;
+  status: "running" | "done" | "stopped" | "interrupted" | "failed";
+  content: string;
+  sources: Record<string, unknown>[];
+  citations: Record<string, unknown>[];
+  error: Record<string, unknown> | null;
+  model: string | null;
+  finish_reason: string | null;
+  usage: Record<string, unknown> | null;
+  timings: Record<string, unknown> | null;
+  created_at: string;
+  updated_at: string;
+}
+
 /** A numbered passage as the user sees it; ``start`` and ``end`` are offsets in the document's text. */
 export interface Source {
   n: number;
@@ -142,6 +180,12 @@ export interface Status {
   type: "status";
   phase: "generating" | "queued" | "retrieving";
   position?: number | null;
+}
+
+/** The answer to Stop: whether a live run took it. */
+export interface Stopping {
+  run_id: string;
+  stopping: boolean;
 }
 
 /** A document's extracted text; offsets count its characters (Unicode code points). */

@@ -87,7 +87,7 @@ function fromSnapshot(state: AnswerState, run: RunSnapshot): AnswerState {
     phase: run.status === "interrupted" ? "failed" : run.status,
     reconnecting: false,
     text: run.content,
-    sources: run.sources ?? state.sources,
+    sources: run.sources.length > 0 ? run.sources : state.sources,
     done:
       ended && run.model
         ? { model: run.model, finish_reason: run.finish_reason ?? "stop", timings: run.timings ?? null }

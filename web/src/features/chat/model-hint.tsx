@@ -15,7 +15,7 @@ export function ModelHint() {
     <details className={styles.line}>
       <summary>Answers are quotations: no language model is connected.</summary>
       <p className={styles.hint}>
-        {current.advice ?? "Start Ollama with a model on this machine, and Lorestream will use it after a restart."}
+        {current.advice || "Start Ollama with a model on this machine, and Lorestream will use it after a restart."}
       </p>
     </details>
   );
