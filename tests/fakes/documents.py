@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import os
 import signal
 import sys
@@ -62,8 +63,8 @@ class Desk:
 
     async def add(self, owner: str, name: str, content: bytes) -> str:
         """Queue a file; its doc_id."""
-        source = self.settings.data_dir / "source"
-        await asyncio.to_thread(source.mkdir, exist_ok=True)
+        source = self.settings.data_dir / "source" / secrets.token_hex(4)  # the same name may come twice at once
+        await asyncio.to_thread(source.mkdir, parents=True)
         await asyncio.to_thread((source / name).write_bytes, content)
         document, _ = await self.documents.add_path(owner, source / name)
         return document.doc_id

@@ -109,8 +109,8 @@ def _collect(server: RunningServer) -> None:
 def _wait_until_ready(server: RunningServer) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and server.process.poll() is None:
-        if found := re.search(r"http://127\.0\.0\.1:\d+", "".join(server.output)):
-            server.url = found[0]
+        if found := re.search(r"is ready: (http://127\.0\.0\.1:\d+)", "".join(server.output)):
+            server.url = found[1]
             if httpx.get(f"{server.url}/readyz").status_code == 200:
                 return
         time.sleep(0.02)
