@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import os
+import secrets
 import signal
 import sys
 from collections.abc import AsyncIterator

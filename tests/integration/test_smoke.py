@@ -25,7 +25,7 @@ SENTENCE = "Paris is the capital of France [1]."
 @asynccontextmanager
 async def model_settings(kind: str, folder: Path) -> AsyncIterator[dict[str, str]]:
     """A model of this kind, and the settings that a user would make for it."""
-    folder.mkdir()
+    await asyncio.to_thread(folder.mkdir)
     if kind == "reader":
         yield {"model": "auto", "ollama_url": "http://127.0.0.1:9"}
     elif kind == "ollama":
