@@ -22,7 +22,7 @@ from lorestream.streaming.events import Done, Error, Source, Sources, Token
 EXIT_OK, EXIT_FAILED, EXIT_STOPPED = 0, 1, 130
 
 out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 async def ask_documents(library: Library, question: str, paths: Sequence[Path], k: int) -> int:
