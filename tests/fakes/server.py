@@ -19,6 +19,8 @@ import httpx
 
 START_SECONDS = 60
 EMAIL, PASSWORD = "test@example.com", "secret123"
+# Tests of limits set their own.
+NO_LIMITS = dict.fromkeys(("model_concurrency", "max_runs_per_user", "max_streams_per_user"), "10000")
 
 
 @dataclass
@@ -74,7 +76,7 @@ def running_server(data_dir: Path, models_dir: Path, **settings: str) -> Iterato
     if not (data_dir / "models").exists():
         (data_dir / "models").symlink_to(models_dir, target_is_directory=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LORESTREAM_")}
-    defaults = {"port": "0", "data_dir": str(data_dir), "model": "reader", "query_rate": "100000/minute"}
+    defaults = {"port": "0", "data_dir": str(data_dir), "model": "reader", "query_rate": "100000/minute", **NO_LIMITS}
     for name, value in {**defaults, **settings}.items():
         environment[f"LORESTREAM_{name.upper()}"] = value
     process = subprocess.Popen(
