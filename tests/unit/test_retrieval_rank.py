@@ -26,7 +26,7 @@ def test_both_searches_count_the_same() -> None:
 
 def test_nothing_found_is_nothing_ranked() -> None:
     assert rank.fuse({}, {1: 3.0}) == {}
-    assert rank.fuse({1: 0.5}, {}) == {1: 0.0}
+    assert rank.fuse({1: 0.5}, {}) == {1: 0.5}, "the only hit is the nearest one"
     assert rank.relevance("Any question?", {}, {}) == {}
 
 

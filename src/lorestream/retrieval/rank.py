@@ -38,10 +38,10 @@ def fuse(distances: Mapping[int, float], lexical: Mapping[int, float]) -> dict[i
     if not distances:
         return {}
     near, far = min(distances.values()), max(distances.values())
-    span = (far - near) or 1.0
+    span = far - near
     top = max(lexical.values(), default=0.0) or 1.0
     return {
-        chunk_id: DENSE_WEIGHT * (far - distance) / span
+        chunk_id: DENSE_WEIGHT * ((far - distance) / span if span else 1.0)
         + (1 - DENSE_WEIGHT) * max(0.0, lexical.get(chunk_id, 0.0)) / top
         for chunk_id, distance in distances.items()
     }
