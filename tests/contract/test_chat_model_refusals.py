@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import time
 from typing import cast
 
 import pytest
@@ -18,6 +20,7 @@ from lorestream.errors import (
     ModelUnavailable,
     RunFailed,
 )
+from lorestream.providers.breaker import OPEN_AFTER
 from tests.fakes import upstream as fake_module
 from tests.fakes.chat import HOW, KEY, PROMPT, Upstream, collect, model_of, text_of
 from tests.fakes.upstream import Fail, FakeUpstream, Format, Hold, Raw, Say
@@ -32,7 +35,10 @@ pytestmark = pytest.mark.timeout(60)
         (403, {}, "not allowed", ModelAuthFailed),
         (404, {}, '{"error":"model \'tiny\' not found"}', ModelNotFound),
         (400, {}, '{"error":{"message":"The model `tiny` does not exist"}}', ModelNotFound),
-        (429, {"Retry-After": "7"}, "slow down", ModelRateLimited),
+        (429, {"Retry-After": "31"}, "slow down", ModelRateLimited),
+        (429, {"Retry-After": "1e9"}, "slow down", ModelRateLimited),
+        (429, {}, "slow down", ModelRateLimited),
+        (503, {"Retry-After": "31"}, "come back", ModelUnavailable),
         (400, {}, '{"error":{"type":"exceed_context_size_error"}}', ContextTooLong),
         (400, {}, '{"error":{"code":"context_length_exceeded"}}', ContextTooLong),
         (400, {}, "odd", ModelError),
@@ -49,10 +55,61 @@ async def test_statuses(
     upstream.fake.play(Raw(body.encode()), status=status, headers=headers, content_type="", chunked=False)
     _, failure = await collect(upstream.stream())
     assert type(failure) is expected
-    assert failure.retry_after == (7 if status == 429 else None)
+    assert failure.retry_after == (31 if "31" in headers.values() else None)
     if len(body) > 5:
         assert body not in str(failure)
     assert len(upstream.fake.connections) == 1
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_short_wait_that_the_server_asks_for_is_waited_once(upstream: Upstream, status: int) -> None:
+    upstream.fake.play(Raw(b"later"), status=status, headers={"Retry-After": "1"})
+    upstream.fake.play(Say(["Pa", "ris"]), fake_module.Finish())
+    began = time.monotonic()
+    deltas, failure = await collect(upstream.stream())
+    assert failure is None
+    assert text_of(deltas) == "Paris"
+    assert 1 <= time.monotonic() - began < 2
+    upstream.fake.play(Raw(b"later"), status=status, headers={"Retry-After": "0"}, always=True)
+    _, failure = await collect(upstream.stream())
+    assert failure is not None
+    assert failure.retry_after == 0
+    assert len(upstream.fake.connections) == 4, "once, not for ever"
+
+
+async def test_a_wait_longer_than_the_first_token_may_take_is_not_begun(upstream: Upstream) -> None:
+    upstream.fake.play(Raw(b"later"), status=429, headers={"Retry-After": "6"})
+    _, failure = await collect(upstream.stream(), seconds=1)
+    assert isinstance(failure, ModelRateLimited)
+    assert failure.retry_after == 6
+
+
+async def test_a_server_that_cannot_be_reached_is_left_alone_for_a_while(
+    kind: Format, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lorestream.providers.upstream.random.uniform", lambda *_: 0.0)
+    monkeypatch.setattr("lorestream.providers.breaker.OPEN_SECONDS", 0.6)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+        model = model_of(kind, f"http://127.0.0.1:{port}" + ("/v1" if kind == "openai" else ""))
+        for _ in range(OPEN_AFTER):
+            _, failure = await collect(model.stream(PROMPT, HOW))
+            assert isinstance(failure, ModelUnavailable)
+            assert failure.retry_after is None
+        opened = time.monotonic()
+    fake = await FakeUpstream(kind).start(port)
+    _, failure = await collect(model.stream(PROMPT, HOW))
+    assert isinstance(failure, ModelUnavailable)
+    assert failure.retry_after == 1
+    assert not fake.connections, "refused without asking"
+    async with asyncio.timeout(3):
+        while (await collect(model.stream(PROMPT, HOW)))[1] is not None:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    assert time.monotonic() - opened >= 0.6
+    _, failure = await collect(model.stream(PROMPT, HOW))
+    assert failure is None, "one connection that came about closes the breaker"
+    await fake.stop()
 
 
 async def test_keys_and_bodies_stay_out_of_messages_and_keys_out_of_logs(

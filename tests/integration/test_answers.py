@@ -182,11 +182,11 @@ async def test_a_failure_of_the_answer_that_is_not_streamed_has_the_status_of_it
     tmp_path: Path, models_dir: Path
 ) -> None:
     async with asking(tmp_path, models_dir) as (fake, _, client):
-        fake.play(status=429, headers={"Retry-After": "7"})
+        fake.play(status=429, headers={"Retry-After": "70"})
         answer = await client.http.post("/query/", json={"question": QUESTION})
         assert answer.status_code == 503
         assert answer.headers["content-type"] == "application/problem+json"
-        assert answer.headers["retry-after"] == "7"
+        assert answer.headers["retry-after"] == "70"
         assert answer.json()["code"] == "model_rate_limited"
 
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from lorestream.errors import ModelProtocolError, ModelUnavailable, StartRefused
 from lorestream.providers.chunks import LINE_BYTES, LineSplitter, TextMender
-from lorestream.providers.upstream import Endpoint, request_json, seconds_to_wait
+from lorestream.providers.refusals import seconds_to_wait
+from lorestream.providers.upstream import Endpoint, request_json
 from tests.fakes.upstream import FakeUpstream, Hold, Raw
 
 pytestmark = pytest.mark.timeout(30)

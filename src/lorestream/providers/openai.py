@@ -18,7 +18,8 @@ import msgspec
 from lorestream.errors import ModelProtocolError, UpstreamTruncated
 from lorestream.providers.base import Delta, Finish, FinishReason, Generation, Prompt, Usage
 from lorestream.providers.chunks import LINE_BYTES, LineSplitter, TextMender, decode_chunk
-from lorestream.providers.upstream import MIB, Endpoint, reported_failure, stream_answer
+from lorestream.providers.refusals import reported_failure
+from lorestream.providers.upstream import MIB, Endpoint, stream_answer
 
 log = logging.getLogger(__name__)
 

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import email.utils
 import logging
 import math
 import random
 import ssl
-import time
 from collections.abc import AsyncGenerator
 from typing import Any, Literal, Protocol, TypeVar, cast
 from urllib.parse import quote, urlsplit
@@ -24,19 +22,17 @@ import httptools
 import msgspec
 
 from lorestream.errors import (
-    ContextTooLong,
     FirstTokenTimeout,
     IdleTimeout,
-    ModelAuthFailed,
-    ModelError,
     ModelNotFound,
     ModelProtocolError,
-    ModelRateLimited,
     ModelUnavailable,
     RunFailed,
     StartRefused,
 )
 from lorestream.providers.base import Delta, Generation
+from lorestream.providers.breaker import Breaker
+from lorestream.providers.refusals import failure_of
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -48,10 +44,7 @@ ERROR_BODY_BYTES = 4 * KIB  # of an error body, for the log
 ERROR_BODY_SECONDS = 2.0
 COUNTERS_SECONDS = 2.0  # how long to wait for the usage after the finish marker
 OFF_LOOP_BYTES = 256 * KIB  # JSON larger than this is decoded in a thread
-MAX_RETRY_AFTER = 3600
-
-_TOO_LONG = (b"exceed_context_size", b"context_length_exceeded", b"context length", b"context size", b"context window")
-_UNKNOWN = (b"does not exist", b"not found", b"not_found", b"unknown model", b"invalid model")
+MAX_WAIT_SECONDS = 30  # a ``Retry-After`` up to this is waited for, once, before the first token
 
 
 class Endpoint:
@@ -73,6 +66,7 @@ class Endpoint:
         self.host = parts.hostname
         self.port = port or (443 if parts.scheme == "https" else 80)
         self.tls = ssl.create_default_context() if parts.scheme == "https" else None
+        self.breaker = Breaker()
         self._prefix = quote(parts.path.rstrip("/"), safe="/%:@!$&'()*+,;=~")
         self._authority = parts.netloc if parts.netloc.isascii() else parts.netloc.encode("idna").decode()
 
@@ -276,12 +270,10 @@ async def stream_answer(
     """
     loop = asyncio.get_running_loop()
     first_token_at = loop.time() + how.first_token_seconds
-    response = await _open(endpoint, endpoint.encode("POST", path, msgspec.json.encode(payload)), how.connect_seconds)
+    request = endpoint.encode("POST", path, msgspec.json.encode(payload))
+    response: Response | None = None
     try:
-        response.expect(first_token_at, FirstTokenTimeout)
-        await response.head()
-        if response.status != 200:
-            raise await _refusal(response, endpoint, path)
+        response = await _begin(endpoint, path, request, how.connect_seconds, first_token_at)
         decoder.begin(media_type(response))
         closing = False
         while not decoder.finished:
@@ -298,7 +290,41 @@ async def stream_answer(
     except ModelNotFound:
         raise ModelNotFound(missing) from None
     finally:
+        if response is not None:
+            response.close()
+
+
+async def _begin(
+    endpoint: Endpoint, path: str, request: bytes, connect_seconds: float, first_token_at: float
+) -> Response:
+    """An answer whose head came with 200. A refusal that names a short wait is tried once more after it."""
+    answer = await _ask_once(endpoint, path, request, connect_seconds, first_token_at)
+    wait = answer.retry_after if isinstance(answer, RunFailed) else None
+    if wait is not None and wait <= min(MAX_WAIT_SECONDS, first_token_at - asyncio.get_running_loop().time()):
+        await asyncio.sleep(wait)
+        answer = await _ask_once(endpoint, path, request, connect_seconds, first_token_at)
+    if isinstance(answer, RunFailed):
+        raise answer
+    return answer
+
+
+async def _ask_once(
+    endpoint: Endpoint, path: str, request: bytes, connect_seconds: float, first_token_at: float
+) -> Response | RunFailed:
+    """The answer once its head has come, or what the server refused it with. Raises where there was no answer."""
+    with endpoint.breaker.attempt():
+        response = await _open(endpoint, request, connect_seconds)
+    try:
+        response.expect(first_token_at, FirstTokenTimeout)
+        await response.head()
+        if response.status == 200:
+            return response
+        failure = await _refusal(response, endpoint, path)
+    except BaseException:
         response.close()
+        raise
+    response.close()
+    return failure
 
 
 async def _advance(response: Response, decoder: Decoder, out: list[Delta]) -> RunFailed | None:
@@ -426,49 +452,6 @@ async def _refusal(response: Response, endpoint: Endpoint, path: str) -> RunFail
         shown = shown.replace(endpoint.key, "***")
     log.warning("%s%s answered HTTP %d: %r", endpoint.base_url, path, response.status, shown)
     return failure_of(response.status, excerpt, response.headers.get("retry-after"))
-
-
-def failure_of(status: int, body: bytes, retry_after: str | None = None) -> RunFailed:
-    """The failure that an HTTP status and the start of its body stand for; its text is ours, never the server's."""
-    kind = reported_failure(body)
-    if status in {401, 403}:
-        return ModelAuthFailed("The language model's server refused our credentials; check LORESTREAM_OPENAI_API_KEY.")
-    if status == 429:
-        return ModelRateLimited(retry_after=seconds_to_wait(retry_after))
-    if isinstance(kind, ContextTooLong) and status in {400, 413, 422, 500}:
-        return kind
-    if status == 404 or (status == 400 and isinstance(kind, ModelNotFound)):
-        return ModelNotFound()
-    if status >= 500:
-        return ModelUnavailable(f"The language model's server is not able to answer (HTTP {status}).")
-    if status >= 400:
-        return ModelError(f"The language model's server did not accept the request (HTTP {status}).")
-    return ModelProtocolError(
-        f"The language model's server answered HTTP {status}, which is never followed; "
-        "set its final address in the settings."
-    )
-
-
-def reported_failure(body: bytes) -> RunFailed:
-    """The failure that an error text of a server stands for, whatever its status was."""
-    text = body.lower()
-    if any(mark in text for mark in _TOO_LONG):
-        return ContextTooLong()
-    if b"model" in text and any(mark in text for mark in _UNKNOWN):
-        return ModelNotFound()
-    return ModelError()
-
-
-def seconds_to_wait(retry_after: str | None) -> int | None:
-    """``Retry-After`` (RFC 9110, seconds or a date) in whole seconds from 0 to 3600; None if absent or unreadable."""
-    value = (retry_after or "").strip()
-    if value.isascii() and value.isdigit():
-        return min(int(value[:9]), MAX_RETRY_AFTER)
-    try:
-        moment = email.utils.parsedate_to_datetime(value)
-        return min(max(0, math.ceil(moment.timestamp() - time.time())), MAX_RETRY_AFTER)
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
 
 
 def media_type(response: Response) -> str:
