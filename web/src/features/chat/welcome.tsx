@@ -41,7 +41,7 @@ function Empty({ waiting, onChooseFiles }: { waiting: boolean; onChooseFiles: ()
       <p>Add a few documents, then ask about them. Every answer shows its sources, down to the passage.</p>
       <button type="button" className={styles.drop} onClick={onChooseFiles} data-testid="welcome-add">
         <strong>Drop files anywhere, or choose them</strong>
-        <span>PDF, Word, PowerPoint, Excel, web pages, Markdown, text, e-books, code</span>
+        <span>PDF, Word, web pages, Markdown, plain text</span>
       </button>
     </>
   );

@@ -69,7 +69,7 @@ export function Library({ uploads, onChooseFiles, onOpen, onAskOnly }: Props) {
       </p>
       {empty && (
         <p className={styles.empty}>
-          Nothing here yet. Drop PDFs, Word files, web pages, notes or spreadsheets anywhere.
+          Nothing here yet. Drop PDFs, Word files, web pages or notes anywhere.
         </p>
       )}
       <ul className={styles.list}>
