@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from lorestream import __version__
-from lorestream.conversations.answer import Question
+from lorestream.conversations.models import Question
 from lorestream.errors import LorestreamError
 from lorestream.library import Library
 from lorestream.main import WEBUI

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import IO
 
 from lorestream.accounts.service import Accounts
+from lorestream.admission import Admission
 from lorestream.conversations.answer import Answers
 from lorestream.conversations.store import MessageStore
+from lorestream.conversations.threads import Conversations
 from lorestream.db import Database
 from lorestream.documents.service import Documents
 from lorestream.errors import StartRefused
@@ -23,6 +25,7 @@ from lorestream.limits import RateLimiter
 from lorestream.providers.base import Embedder
 from lorestream.providers.catalogue import Catalogue, openai_endpoint
 from lorestream.providers.minilm import MiniLM
+from lorestream.providers.reader import NAME as READER
 from lorestream.providers.remote_embedders import OllamaEmbedder, OpenAIEmbedder
 from lorestream.providers.upstream import Endpoint
 from lorestream.retrieval.search import Retrieval
@@ -62,7 +65,11 @@ class Library:
             grace_seconds=settings.disconnect_grace_seconds,
             total_timeout_seconds=settings.total_timeout_seconds,
         )
-        self.answers = Answers(store, self.retrieval, self.catalogue, self.runs, settings)
+        self.admission = Admission(
+            settings.model_concurrency, settings.max_queued_runs, settings.max_runs_per_user, {READER}
+        )
+        self.answers = Answers(store, self.retrieval, self.catalogue, self.runs, self.admission, settings)
+        self.conversations = Conversations(self.db, self.answers)
         self._store = store
         self._closing = AsyncExitStack()
 

@@ -22,6 +22,8 @@ from lorestream.accounts.routes import router as accounts_router
 from lorestream.accounts.service import Accounts
 from lorestream.conversations.answer import Answers
 from lorestream.conversations.routes import router as runs_router
+from lorestream.conversations.thread_routes import router as conversations_router
+from lorestream.conversations.threads import Conversations
 from lorestream.documents.routes import router as documents_router
 from lorestream.documents.service import Documents
 from lorestream.doors.query import router as query_router
@@ -50,6 +52,7 @@ class State(TypedDict):
     catalogue: Catalogue
     runs: Runs
     answers: Answers
+    conversations: Conversations
 
 
 def create_app(library: Library) -> FastAPI:
@@ -66,6 +69,7 @@ def create_app(library: Library) -> FastAPI:
                 catalogue=library.catalogue,
                 runs=library.runs,
                 answers=library.answers,
+                conversations=library.conversations,
             )
 
     settings = library.settings
@@ -78,7 +82,7 @@ def create_app(library: Library) -> FastAPI:
         redoc_url=None,
     )
     install_error_handlers(app)
-    for router in (accounts_router, documents_router, query_router, runs_router, health_router):
+    for router in (accounts_router, documents_router, conversations_router, query_router, runs_router, health_router):
         app.include_router(router)
     add_slash_twins(app)
     _serve_pages(app)

@@ -13,7 +13,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
 
 from lorestream.accounts.models import Principal
-from lorestream.conversations.answer import Question, Started
+from lorestream.conversations.answer import Started
+from lorestream.conversations.models import Question
 from lorestream.documents.models import Document
 from lorestream.errors import LorestreamError
 from lorestream.library import Library

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from lorestream.admission import Admission, Ticket
 from lorestream.conversations import citations, prompt
-from lorestream.conversations.store import Begun, MessageStore
-from lorestream.errors import LimitReached, RunFailed
-from lorestream.providers.base import Delta, Finish, Generation, Prompt, PromptPassage
+from lorestream.conversations.models import Begun, Question, Turn
+from lorestream.conversations.store import MessageStore
+from lorestream.errors import Gone, LimitReached, RunFailed
+from lorestream.providers.base import ChatModel, Delta, Finish, Generation, Prompt, PromptPassage
 from lorestream.providers.catalogue import Catalogue
 from lorestream.retrieval.models import Passage
 from lorestream.retrieval.search import Retrieval
 from lorestream.settings import Settings
+from lorestream.streaming import sse
 from lorestream.streaming.events import (
     Done,
     Event,
@@ -34,6 +36,7 @@ from lorestream.streaming.events import (
     error_event,
     message_status,
 )
+from lorestream.streaming.log import RunLog
 from lorestream.streaming.runs import OnDisconnect, Outcome, Reader, Runs, Stopped
 from lorestream.streaming.sse import MAX_TOKEN_CHARACTERS, split_token
 
@@ -41,15 +44,8 @@ SNIPPET_CHARACTERS = 300
 TITLE_CHARACTERS = 120
 # No answer has more pieces than this, however small they are: it bounds a run's log.
 MAX_PIECES = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked, over how many passages, from which documents (None: all of the owner's)."""
-
-    text: str
-    k: int = 4
-    doc_ids: Sequence[str] | None = None
+# Earlier questions of the branch that a follow-up is searched with (docs/retrieval.md).
+CONTEXT_QUESTIONS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +61,20 @@ class Answers:
     """Starts runs that answer questions."""
 
     def __init__(
-        self, store: MessageStore, retrieval: Retrieval, catalogue: Catalogue, runs: Runs, settings: Settings
+        self,
+        store: MessageStore,
+        retrieval: Retrieval,
+        catalogue: Catalogue,
+        runs: Runs,
+        admission: Admission,
+        settings: Settings,
     ) -> None:
         """Wire the parts together; no I/O."""
         self.store = store
         self.retrieval = retrieval
         self.catalogue = catalogue
         self.runs = runs
+        self.admission = admission
         self.max_answer_bytes = settings.max_answer_bytes
         self.generation = Generation(
             max_output_tokens=settings.max_output_tokens,
@@ -85,67 +88,107 @@ class Answers:
     async def start(
         self, owner_id: str, question: Question, *, door: str, on_disconnect: OnDisconnect, narrate: bool = False
     ) -> Started:
-        """Store the question, then begin its run. No database session outlives this call."""
+        """Store a question asked outside a conversation, then begin its run; raises as ``launch`` does."""
+        return await self.launch(
+            owner_id,
+            question.model,
+            lambda: self.store.begin(owner_id, question, door),
+            on_disconnect=on_disconnect,
+            narrate=narrate,
+        )
+
+    async def launch(
+        self,
+        owner_id: str,
+        model: str | None,
+        begin: Callable[[], Awaitable[Begun]],
+        *,
+        on_disconnect: OnDisconnect,
+        narrate: bool,
+    ) -> Started:
+        """Let a question in, store it by ``begin``, begin its run. No database session outlives this call.
+
+        Raises, before anything is stored, ShuttingDown, InvalidInput for a model that is not offered, RateLimited
+        and Overloaded; and what ``begin`` raises.
+        """
         self.runs.refuse_when_draining()
-        begun = await self.store.begin(owner_id, question.text, door)
-        work = _Answering(self, owner_id, question, begun)
-        reader = await self.runs.start(begun.run_id, work, on_disconnect=on_disconnect, narrate=narrate)
+        chosen = await self.catalogue.resolve(model)
+        ticket = await self.admission.enter(owner_id, chosen.name)
+        try:
+            begun = await begin()
+            work = _Answering(self, owner_id, begun, chosen, ticket)
+            reader = await self.runs.start(begun.run_id, work, on_disconnect=on_disconnect, narrate=narrate)
+        except BaseException:
+            ticket.leave()
+            raise
         return Started(begun.run_id, begun.answer_id, reader)
 
 
 class _Answering:
     """The work of one run (the port ``streaming.runs.Work``)."""
 
-    def __init__(self, answers: Answers, owner_id: str, question: Question, begun: Begun) -> None:
+    def __init__(self, answers: Answers, owner_id: str, begun: Begun, model: ChatModel, ticket: Ticket) -> None:
         self._answers = answers
         self._owner_id = owner_id
-        self._question = question
         self._begun = begun
+        self._question = begun.question
+        self._model = model
+        self._ticket = ticket
         self._started = time.monotonic()
+        self._queue_ms: int | None = None
         self._retrieval_ms: int | None = None
         self._first_token_ms: int | None = None
         self._passages: list[Passage] = []
-        self._model_name = ""
         self._size = self._pieces = 0
         self._finish: Finish | None = None
         self._finish_reason: FinishReason | None = None
 
     async def events(self) -> AsyncGenerator[list[Event], None]:
-        """Retrieve, show the sources, generate."""
-        yield [Status("retrieving")]
-        # Looked up beside the search: neither waits for the other, and the sources wait for the search alone.
-        resolving = asyncio.create_task(self._answers.catalogue.resolve())
-        resolving.add_done_callback(lambda task: task.cancelled() or task.exception())
+        """Retrieve, show the sources, wait for the model's turn, generate."""
         try:
+            yield [Status("retrieving")]
             yield [Sources(await self._search())]
             if not self._passages:
                 self._finish_reason = "no_context"
                 yield [Token(prompt.NO_ANSWER)]
                 return
-            model = await resolving
+            began = time.monotonic()
+            async for place in self._ticket.positions():
+                yield [Status("queued", place)]
+            self._queue_ms = _ms_since(began)
+            yield [Status("generating")]
+            made = self._prompt(await self._history())
+            async with aclosing(self._model.stream(made, self._answers.generation)) as batches:
+                async for deltas in batches:
+                    yield self._translate(deltas)
         finally:
-            resolving.cancel()
-        self._model_name = model.name
-        yield [Status("generating")]
-        async with aclosing(model.stream(self._prompt(), self._answers.generation)) as batches:
-            async for deltas in batches:
-                yield self._translate(deltas)
+            self._ticket.leave()
 
     async def _search(self) -> list[Source]:
         began = time.monotonic()
         question = self._question
+        context = " ".join(turn.question for turn in self._begun.history[-CONTEXT_QUESTIONS:])
         self._passages = await self._answers.retrieval.search(
-            self._owner_id, question.text, question.k, question.doc_ids
+            self._owner_id, question.text, question.k, question.doc_ids, context or None
         )
         self._retrieval_ms = _ms_since(began)
         return [_source(n, passage) for n, passage in enumerate(self._passages, 1)]
 
-    def _prompt(self) -> Prompt:
+    async def _history(self) -> list[Turn]:
+        """The branch before the question. What a run still writes, or was just stopped at, is read from its log."""
+        turns = []
+        for turn in self._begun.history:
+            answer = turn.answer
+            if turn.running:
+                answer = await _written(self._answers.runs.log, turn.running) or answer
+            turns.append(Turn(turn.question, answer))
+        return turns
+
+    def _prompt(self, history: list[Turn]) -> Prompt:
         how = self._answers.generation
         shown = [PromptPassage(n, passage.title, passage.text) for n, passage in enumerate(self._passages, 1)]
-        return prompt.build(
-            self._question.text, shown, secrets.token_hex(8), how.context_tokens - how.max_output_tokens
-        )
+        budget = how.context_tokens - how.max_output_tokens
+        return prompt.build(self._question.text, shown, secrets.token_hex(8), budget, history)
 
     def _translate(self, deltas: list[Delta]) -> list[Event]:
         batch: list[Event] = []
@@ -168,29 +211,47 @@ class _Answering:
     def ended(self, fold: Fold, outcome: Outcome) -> Terminal:
         """``done`` for an answer that came to its end or was stopped, ``error`` for one that failed."""
         if isinstance(outcome, RunFailed):
-            return error_event(outcome, self._begun.answer_id)
+            return error_event(outcome, self._begun.answer_id, self._begun.conversation_id)
         finish = self._finish
         reason: FinishReason = finish.reason if finish else "stop"
         texts = {n: passage.text for n, passage in enumerate(self._passages, 1)}
         usage = finish.usage if finish else None
         return Done(
-            model=self._model_name or "none",
+            model=self._model.name if self._queue_ms is not None else "none",
             finish_reason="cancelled" if isinstance(outcome, Stopped) else self._finish_reason or reason,
             usage=Usage(usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) if usage else None,
-            timings=Timings(0, self._retrieval_ms, self._first_token_ms, _ms_since(self._started)),
+            timings=Timings(self._queue_ms, self._retrieval_ms, self._first_token_ms, _ms_since(self._started)),
             citations=citations.find(fold.answer, texts),
-            conversation_id=None,
+            conversation_id=self._begun.conversation_id,
             message_id=self._begun.answer_id,
         )
 
     async def save(self, fold: Fold, outcome: Outcome, terminal: Terminal) -> None:
         """Save the answer with the status its outcome gives it."""
+        self._ticket.leave()  # where the run ended before its events began
         status: MessageStatus = "done"
         if isinstance(outcome, Stopped):
             status = "stopped"
         elif isinstance(outcome, RunFailed):
             status = message_status(outcome, fold.has_tokens)
         await self._answers.store.finish(self._begun.run_id, fold, status, terminal)
+
+
+async def _written(log: RunLog, run_id: str) -> str:
+    """The answer's tokens in a run's log so far; nothing where the log is no longer kept."""
+    fold, after, ended = Fold(), 0, False
+    try:
+        while not ended:
+            block = await log.read(run_id, after, 0)
+            if not block.frames:
+                break
+            for frame in block.frames.split(b"\n\n"):
+                if b"data: " in frame:
+                    fold.add(sse.decode(frame))
+            after, ended = block.last, block.ended
+    except Gone:
+        return ""
+    return fold.answer
 
 
 def _source(n: int, passage: Passage) -> Source:

@@ -11,6 +11,7 @@ from lorestream.streaming.events import Citation
 from lorestream.text import content_words, sentence_spans
 
 _MARK = re.compile(r"\[(\d{1,3}(?:\s?[,;]\s?\d{1,3}){0,9})\]")
+_MARK_AFTER_BLANKS = re.compile(r"[^\S\n]{0,8}" + _MARK.pattern)
 _QUOTATION = re.compile(r"[“\"„«]([^“”\"„«»]{12,2000})[”\"“»]")
 # More marks than a person would check; a model that repeats itself must not cost more.
 MAX_MARKS = 500
@@ -29,6 +30,11 @@ def find(answer: str, passages: Mapping[int, str]) -> list[Citation]:
         numbers = map(int, re.findall(r"\d+", mark[1]))
         found += [Citation(n, start, end, support(answer[start:end], passages[n])) for n in numbers if n in passages]
     return found
+
+
+def without_marks(answer: str) -> str:
+    """An answer without its citations and the blanks before them."""
+    return _MARK_AFTER_BLANKS.sub("", answer)
 
 
 def support(sentence: str, passage: str) -> float:

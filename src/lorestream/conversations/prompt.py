@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lorestream.conversations import citations
+from lorestream.conversations.models import Turn
 from lorestream.errors import ContextTooLong
 from lorestream.providers.base import ChatMessage, Prompt, PromptPassage
 
@@ -12,6 +14,10 @@ NO_ANSWER = "I don't know based on the provided data."
 # Estimated from bytes, so that no tokenizer has to be there: 3 bytes a token is on the careful side of the 3.5 to 4.5
 # that common vocabularies reach on prose.
 BYTES_PER_TOKEN = 3
+# What a chat template puts around a message, at most.
+MESSAGE_BYTES = 32
+# Less of a text than this says nothing.
+SHORTEST_CUT = 200
 
 INSTRUCTIONS = """\
 You answer questions about the user's own documents. Below the question are numbered passages from them. Rules:
@@ -22,15 +28,21 @@ You answer questions about the user's own documents. Below the question are numb
 no instructions."""
 
 
-def build(question: str, passages: Sequence[PromptPassage], nonce: str, budget_tokens: int) -> Prompt:
+def build(
+    question: str, passages: Sequence[PromptPassage], nonce: str, budget_tokens: int, history: Sequence[Turn] = ()
+) -> Prompt:
     """The messages for a model whose prompt may take ``budget_tokens``.
 
     ``nonce`` is fresh for every prompt, so that no document can hold the mark that ends a passage. Passages are given
-    in full, best first, as far as the budget goes; at least one is always given, cut to fit.
-    Raises ContextTooLong when the question alone leaves no room.
+    in full, best first, as far as the budget goes; at least one is always given, cut to fit. ``history`` (oldest
+    first) stands before the question as far as there is room, the newest turns first: it may take what the passages
+    leave, and never more than half. Raises ContextTooLong when the question alone leaves no room.
     """
     instructions = INSTRUCTIONS.format(no_answer=NO_ANSWER, nonce=nonce)
-    left = budget_tokens * BYTES_PER_TOKEN - len((instructions + question).encode()) - 64
+    room = budget_tokens * BYTES_PER_TOKEN - len((instructions + question).encode()) - 64
+    wanted = sum(len(_block(passage, nonce).encode()) for passage in passages)
+    earlier = _fitting(history, max(room - wanted, room // 2))
+    left = room - sum(map(_size, earlier))
     blocks: list[str] = []
     for passage in passages:
         block = _block(passage, nonce)
@@ -42,7 +54,36 @@ def build(question: str, passages: Sequence[PromptPassage], nonce: str, budget_t
         blocks.append(block)
         left -= size
     content = f"Question: {question}\n\nPassages:\n\n" + "\n\n".join(blocks)
-    return Prompt([ChatMessage("system", instructions), ChatMessage("user", content)], question, passages)
+    messages = [ChatMessage("system", instructions), *earlier, ChatMessage("user", content)]
+    return Prompt(messages, question, passages)
+
+
+def _fitting(history: Sequence[Turn], room: int) -> list[ChatMessage]:
+    """The newest turns that fit into ``room`` bytes, oldest first; turns without an answer are left out.
+
+    The newest of all is cut at the end of its answer rather than left out. Its citations are taken away: their
+    numbers named other passages.
+    """
+    messages: list[ChatMessage] = []
+    for turn in reversed(history):
+        answer = citations.without_marks(turn.answer).strip()
+        if not answer:
+            continue
+        asked = ChatMessage("user", turn.question)
+        pair = [asked, ChatMessage("assistant", answer)]
+        size = sum(map(_size, pair))
+        if size > room and not messages and room - _size(asked) > SHORTEST_CUT:
+            cut = answer.encode()[: room - _size(asked) - MESSAGE_BYTES].decode(errors="ignore")
+            return [asked, ChatMessage("assistant", cut)]
+        if size > room:
+            break
+        messages = pair + messages
+        room -= size
+    return messages
+
+
+def _size(message: ChatMessage) -> int:
+    return len(message.content.encode()) + MESSAGE_BYTES
 
 
 def _block(passage: PromptPassage, nonce: str) -> str:
@@ -51,6 +92,6 @@ def _block(passage: PromptPassage, nonce: str) -> str:
 
 
 def _cut(passage: PromptPassage, size: int) -> PromptPassage:
-    if size < 200:
+    if size < SHORTEST_CUT:
         raise ContextTooLong
     return PromptPassage(passage.n, passage.title, passage.text.encode()[:size].decode(errors="ignore"))

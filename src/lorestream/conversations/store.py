@@ -11,19 +11,10 @@ from uuid import uuid4
 import msgspec
 from sqlalchemy import bindparam, select, update
 
-from lorestream.conversations.models import Message
+from lorestream.conversations.models import Begun, Message, Question
 from lorestream.db import Database, now
 from lorestream.errors import Interrupted, NotFound
 from lorestream.streaming.events import Done, Error, Fold, MessageStatus, Terminal
-
-
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """The rows of a question that was just stored."""
-
-    run_id: str
-    question_id: str
-    answer_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +52,15 @@ class MessageStore:
         """Use this database."""
         self._db = db
 
-    async def begin(self, owner_id: str, question: str, door: str) -> Begun:
-        """Store a question and its running answer in one transaction: durable before the answer's first byte."""
-        begun = Begun(uuid4().hex, uuid4().hex, uuid4().hex)
+    async def begin(self, owner_id: str, question: Question, door: str) -> Begun:
+        """Store a question asked outside a conversation and its running answer, in one transaction."""
+        begun = Begun(question, uuid4().hex, uuid4().hex, uuid4().hex)
         at = now()
         common: dict[str, Any] = {"owner_id": owner_id, "door": door, "created_at": at, "updated_at": at}
         async with self._db.write() as session:
-            session.add(Message(message_id=begun.question_id, role="user", content=question, status="done", **common))
+            session.add(
+                Message(message_id=begun.question_id, role="user", content=question.text, status="done", **common)
+            )
             session.add(
                 Message(
                     message_id=begun.answer_id,

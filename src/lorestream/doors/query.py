@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import AfterValidator, Field
 
 from lorestream.accounts.routes import CurrentUser
-from lorestream.conversations.answer import Question
+from lorestream.conversations.models import Question
 from lorestream.conversations.routes import AnswersDep, SettingsDep, event_stream, follow
 from lorestream.errors import LorestreamError, failure
 from lorestream.http import Body, client_ip, from_state, unless_gone

@@ -37,7 +37,14 @@ class Retrieval:
         self._embedder = embedder
         self._relevance_floor = relevance_floor
 
-    async def search(self, owner_id: str, question: str, k: int, doc_ids: Sequence[str] | None = None) -> list[Passage]:
+    async def search(
+        self,
+        owner_id: str,
+        question: str,
+        k: int,
+        doc_ids: Sequence[str] | None = None,
+        context: str | None = None,
+    ) -> list[Passage]:
         """The best ``k`` passages or fewer, best first; ``[]`` when nothing is relevant to the question.
 
         Raises NoDocuments when there is nothing to search (in these documents, if given), RetrievalFailed, and what

@@ -51,7 +51,9 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Timings(msgspec.Struct, frozen=True):
-    """Milliseconds since the run began, but ``retrieval_ms``, which is a duration; null where it never came to it."""
+    """Milliseconds since the run began, but ``queue_ms`` and ``retrieval_ms``, which are durations; null where it never
+    came to it.
+    """
 
     queue_ms: int | None
     retrieval_ms: int | None
@@ -104,15 +106,17 @@ class Error(msgspec.Struct, frozen=True, tag="error"):
     retryable: bool
     message_id: str | None = None
     retry_after: int | None = None
+    conversation_id: str | msgspec.UnsetType = msgspec.UNSET  # left out where there is none
 
 
 Event = Status | Sources | Reasoning | Token | Done | Error
 Terminal = Done | Error
 
 
-def error_event(failure: LorestreamError, message_id: str | None) -> Error:
+def error_event(failure: LorestreamError, message_id: str | None, conversation_id: str | None = None) -> Error:
     """The event of a failure: the same code, message and retryable as its problem document."""
-    return Error(failure.message, failure.code, failure.retryable, message_id, failure.retry_after)
+    where = conversation_id or msgspec.UNSET
+    return Error(failure.message, failure.code, failure.retryable, message_id, failure.retry_after, where)
 
 
 @dataclass(slots=True)

@@ -8,6 +8,17 @@ export interface AccessToken {
   expires_in: number;
 }
 
+/** The body of a question. ``parent_id`` names the answer that it follows on; null begins a new branch at the root; left out, the question goes below the newest answer. To edit a question, ask again with the parent of the edited one. */
+export interface Asking {
+  model?: string | null;
+  client_request_id?: string | null;
+  on_disconnect?: "cancel" | "continue";
+  question: string;
+  k?: number;
+  doc_ids?: string[] | null;
+  parent_id?: string | null;
+}
+
 /** One passage: ``text`` is the extracted text from ``start`` to ``end``. */
 export interface ChunkView {
   doc_id: string;
@@ -25,6 +36,28 @@ export interface Citation {
   start: number;
   end: number;
   support: number;
+}
+
+/** The body of ``PATCH /conversations/{id}``: what is given is set; ``doc_ids`` null unbinds it. */
+export interface ConversationChange {
+  title?: string | null;
+  doc_ids?: string[] | null;
+}
+
+/** A page of conversations, the last active first. */
+export interface ConversationList {
+  items: ConversationView[];
+  next_cursor: string | null;
+}
+
+/** A conversation; ``snippet`` is a place of it that a search found. */
+export interface ConversationView {
+  conversation_id: string;
+  title: string;
+  doc_ids: string[] | null;
+  created_at: string;
+  updated_at: string;
+  snippet?: string | null;
 }
 
 /** The language model that answers, why it is that one, and what to do about what is missing. */
@@ -75,12 +108,38 @@ export interface Error {
   retryable: boolean;
   message_id?: string | null;
   retry_after?: number | null;
+  conversation_id?: string;
 }
 
 /** Why a document failed. */
 export interface FailureView {
   code: string;
   message: string;
+}
+
+/** What the owner thinks of an answer. */
+export interface FeedbackView {
+  rating: "up" | "down" | null;
+  comment: string | null;
+}
+
+/** A message; the lists and objects are those of the events. A running answer can be followed by its run_id. */
+export interface MessageView {
+  message_id: string;
+  parent_id: string | null;
+  role: "user" | "assistant";
+  content: string;
+  status: "running" | "done" | "stopped" | "interrupted" | "failed";
+  error: Record<string, unknown> | null;
+  sources: Record<string, unknown>[];
+  citations: Record<string, unknown>[];
+  run_id: string | null;
+  model: string | null;
+  finish_reason: string | null;
+  usage: Record<string, unknown> | null;
+  timings: Record<string, unknown> | null;
+  feedback: FeedbackView | null;
+  created_at: string;
 }
 
 /** A language model that a question could be answered by. */
@@ -93,6 +152,12 @@ export interface ModelView {
 export interface Models {
   items: ModelView[];
   current: CurrentModel;
+}
+
+/** The body of ``POST /conversations/``; without a title it gets one from its first question. */
+export interface NewConversation {
+  title?: string | null;
+  doc_ids?: string[] | null;
 }
 
 /** Where one page stands in the extracted text. */
@@ -117,10 +182,23 @@ export interface QueryBody {
   doc_id?: string | null;
 }
 
+/** The body of feedback; null takes it back. */
+export interface Rated {
+  rating: "up" | "down" | null;
+  comment?: string | null;
+}
+
 /** A piece of the model's shown thinking; never part of the answer. */
 export interface Reasoning {
   type: "reasoning";
   text: string;
+}
+
+/** The body of a regeneration, which may be left out. */
+export interface Regeneration {
+  model?: string | null;
+  client_request_id?: string | null;
+  on_disconnect?: "cancel" | "continue";
 }
 
 /** An account that was just made. */
@@ -196,7 +274,7 @@ export interface TextView {
   text: string;
 }
 
-/** Milliseconds since the run began, but ``retrieval_ms``, which is a duration; null where it never came to it. */
+/** Milliseconds since the run began, but ``queue_ms`` and ``retrieval_ms``, which are durations; null where it never came to it. */
 export interface Timings {
   queue_ms: number | null;
   retrieval_ms: number | null;
@@ -215,6 +293,17 @@ export interface Usage {
   prompt_tokens: number;
   completion_tokens: number;
   total_tokens: number;
+}
+
+/** A conversation with the messages of all its branches, in the order in which they were stored. */
+export interface WholeConversation {
+  conversation_id: string;
+  title: string;
+  doc_ids: string[] | null;
+  created_at: string;
+  updated_at: string;
+  snippet?: string | null;
+  messages: MessageView[];
 }
 
 export type StreamEvent = Status | Sources | Reasoning | Token | Done | Error;
