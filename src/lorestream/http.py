@@ -11,9 +11,10 @@ import json
 import logging
 import re
 import secrets
+import socket
 from collections.abc import Coroutine, Mapping
 from http import HTTPStatus
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request
@@ -26,6 +27,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from lorestream.errors import Internal, InvalidInput, LorestreamError, PayloadTooLarge, to_problem
 
@@ -35,8 +37,17 @@ T = TypeVar("T")
 
 # Where the server's own ``send`` is kept in the scope, for bodies that need none of what middleware does.
 SERVER_SEND = "lorestream.send"
-# A client that takes nothing for this long is given up; its run goes on or ends as its policy says.
-WRITE_TIMEOUT_SECONDS = 30
+# Where the breaking off of the client's connection is kept in the scope, by ``ClientConnection``.
+ABORT = "lorestream.abort"
+# A client that vanished without a word is noticed in 45 s: by probes on a silent connection, else by what it does not
+# acknowledge (tcp(7)).
+KEEPALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, getattr(socket, "TCP_KEEPIDLE", 0), 15),
+    (socket.IPPROTO_TCP, getattr(socket, "TCP_KEEPINTVL", 0), 10),
+    (socket.IPPROTO_TCP, getattr(socket, "TCP_KEEPCNT", 0), 3),
+    (socket.IPPROTO_TCP, getattr(socket, "TCP_USER_TIMEOUT", 0), 45_000),
+)
 
 MAX_JSON_BYTES = 1024 * 1024
 # Room for the multipart framing and the form's other fields around an uploaded file.
@@ -334,26 +345,42 @@ class EventStream(Response):
     ``send``: below the framework's two dozen nested calls, each wake-up would cost more than all our work on it.
     """
 
-    def __init__(self, source: EventSource, headers: Mapping[str, str], first: bytes, heartbeat_seconds: float) -> None:
-        """``first`` goes out before the first block, in the same write."""
+    def __init__(
+        self,
+        source: EventSource,
+        headers: Mapping[str, str],
+        first: bytes,
+        heartbeat_seconds: float,
+        write_timeout_seconds: float,
+    ) -> None:
+        """``first`` goes out before the first block, in the same write.
+
+        A client that takes nothing for ``write_timeout_seconds`` is given up, and its connection broken off.
+        """
         super().__init__(headers=headers)
         del self.headers["content-length"]
         self._source = source
         self._first = first
         self._heartbeat_seconds = heartbeat_seconds
+        self._write_timeout_seconds = write_timeout_seconds
         self._sending_since: float | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the source's end or the client's disconnect."""
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         relay = asyncio.create_task(self._relay(scope.get(SERVER_SEND, send)))
-        watchers = [asyncio.create_task(_until_disconnect(receive)), asyncio.create_task(self._until_stalled())]
+        stalled = asyncio.create_task(self._until_stalled())
+        gone = asyncio.create_task(_until_disconnect(receive))
         try:
-            await asyncio.wait([relay, *watchers], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([relay, gone, stalled], return_when=asyncio.FIRST_COMPLETED)
             if relay.done():
                 relay.result()
+            elif stalled.done() and (abort := scope.get(ABORT)):
+                # A mere close would wait for the client to take what is buffered.
+                abort()
+                await asyncio.wait([gone], timeout=1)
         finally:
-            for task in (relay, *watchers):
+            for task in (relay, gone, stalled):
                 task.cancel()
             self._source.close()
 
@@ -368,13 +395,31 @@ class EventStream(Response):
 
     async def _until_stalled(self) -> None:
         # Looked at now and then: a timer or an event for every write would cost as much as the write.
-        while self._sending_since is None or _age(self._sending_since) < WRITE_TIMEOUT_SECONDS:  # noqa: ASYNC110
-            await asyncio.sleep(WRITE_TIMEOUT_SECONDS / 4)
-        log.info("an event stream's client did not read for %d seconds; closing", WRITE_TIMEOUT_SECONDS)
+        seconds = self._write_timeout_seconds
+        while self._sending_since is None or _age(self._sending_since) < seconds:  # noqa: ASYNC110
+            await asyncio.sleep(seconds / 4)
+        log.info("an event stream's client did not read for %g seconds; closing", seconds)
 
 
 def _age(since: float) -> float:
     return asyncio.get_running_loop().time() - since
+
+
+class ClientConnection(HttpToolsProtocol):
+    """uvicorn's connection, which also notices a client that vanished, and lets a response break it off."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Let the kernel look after silent clients."""
+        super().connection_made(transport)
+        if peer := transport.get_extra_info("socket"):
+            for level, option, value in KEEPALIVE:
+                if option:
+                    peer.setsockopt(level, option, value)
+
+    def on_message_begin(self) -> None:
+        """Give the request the means to break off its connection."""
+        super().on_message_begin()
+        cast("Scope", self.scope)[ABORT] = self.transport.abort
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:

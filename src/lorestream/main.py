@@ -27,9 +27,10 @@ from lorestream.conversations.threads import Conversations
 from lorestream.documents.routes import router as documents_router
 from lorestream.documents.service import Documents
 from lorestream.doors.query import router as query_router
-from lorestream.http import BodyLimit, RequestContext, add_slash_twins, install_error_handlers
+from lorestream.http import BodyLimit, ClientConnection, RequestContext, add_slash_twins, install_error_handlers
 from lorestream.library import Library
 from lorestream.limits import RateLimiter
+from lorestream.ops.health import LoopWatch
 from lorestream.ops.health import router as health_router
 from lorestream.providers.catalogue import Catalogue
 from lorestream.settings import Settings
@@ -52,6 +53,7 @@ class State(TypedDict):
     catalogue: Catalogue
     runs: Runs
     answers: Answers
+    loop_watch: LoopWatch
     conversations: Conversations
 
 
@@ -60,7 +62,8 @@ def create_app(library: Library) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
-        async with library.documents.ingesting():
+        watch = LoopWatch()
+        async with watch.watching(), library.documents.ingesting():
             yield State(
                 settings=library.settings,
                 limiter=library.limiter,
@@ -69,6 +72,7 @@ def create_app(library: Library) -> FastAPI:
                 catalogue=library.catalogue,
                 runs=library.runs,
                 answers=library.answers,
+                loop_watch=watch,
                 conversations=library.conversations,
             )
 
@@ -192,7 +196,7 @@ def server(settings: Settings) -> Server:
         create_app(library),
         host=settings.host,
         port=settings.port,
-        http="httptools",
+        http=ClientConnection,
         loop="uvloop",
         log_config=None,
         access_log=False,

@@ -101,6 +101,9 @@ class Settings(BaseSettings):
     )
     drain_seconds: float = Field(20, ge=0, le=600, description="Time for running answers at shutdown.")
     heartbeat_seconds: float = Field(10, gt=0, le=10, description="Longest silence of an event stream.")
+    write_timeout_seconds: float = Field(
+        30, gt=0, le=3600, description="How long a client of an event stream may take nothing before it is cut off."
+    )
     log_retention_seconds: float = Field(
         300, ge=0, le=86400, description="How long an ended answer can be resumed event by event."
     )

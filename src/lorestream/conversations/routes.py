@@ -28,7 +28,7 @@ RunId = Annotated[str, Path(max_length=64)]
 def event_stream(run_id: str, reader: Reader, settings: Settings) -> EventStream:
     """A reader's frames as the response of a stream."""
     headers = {**sse.HEADERS, "X-Run-Id": run_id}
-    return EventStream(reader, headers, sse.RETRY, settings.heartbeat_seconds)
+    return EventStream(reader, headers, sse.RETRY, settings.heartbeat_seconds, settings.write_timeout_seconds)
 
 
 @router.get("/runs/{run_id}/events", response_class=Response, responses={200: {"content": {"text/event-stream": {}}}})
