@@ -4,87 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import expect
 
-from tests.fakes.pdf import pdf_of_pages
-from tests.fakes.server import RunningServer, started_server
-from tests.fakes.upstream import FakeUpstream, Finish, Hold, Say
-
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-WAIT_MS = 15_000
-HANDBOOK = [
-    "Keep the kettle away from children. Never fill it above the mark.",
-    "The warranty lasts three years from the day of purchase. Keep the receipt.",
-]
-QUESTION = "How long does the warranty last?"
-
-
-@asynccontextmanager
-async def browsing(width: int = 1280, height: int = 860, *, dark: bool = False) -> AsyncIterator[Page]:
-    async with async_playwright() as playwright:
-        browser: Browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        context = await browser.new_context(
-            viewport={"width": width, "height": height},
-            color_scheme="dark" if dark else "light",
-            reduced_motion="reduce",
-        )
-        context.set_default_timeout(WAIT_MS)
-        page = await context.new_page()
-        problems: list[str] = []
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("console", lambda message: problems.append(message.text) if "Security Policy" in message.text else None)
-        try:
-            yield page
-            assert not problems
-        finally:
-            await browser.close()
-
-
-@asynccontextmanager
-async def served(tmp_path: Path, models_dir: Path) -> AsyncIterator[tuple[FakeUpstream, RunningServer]]:
-    async with FakeUpstream() as fake:
-        settings = {"model": "ollama:tiny:latest", "ollama_url": fake.url}
-        async with started_server(tmp_path / "data", models_dir, **settings) as server:
-            yield fake, server
-
-
-async def register(page: Page, url: str) -> None:
-    await page.goto(url)
-    await page.get_by_test_id("to-register").click()
-    await page.get_by_test_id("register-email").fill("ada@example.com")
-    await page.get_by_test_id("register-password").fill("a kettle and a cup")
-    await page.get_by_test_id("register-submit").click()
-    await expect(page.get_by_test_id("question")).to_be_visible(timeout=WAIT_MS)
-
-
-async def upload(page: Page, path: Path) -> None:
-    await page.get_by_test_id("file-input").first.set_input_files(path)
-    await expect(page.locator('[data-testid="document-row"][data-status="ready"]')).to_have_count(1, timeout=WAIT_MS)
-
-
-async def ask(page: Page, question: str = QUESTION) -> None:
-    await page.get_by_test_id("question").fill(question)
-    await page.get_by_test_id("ask").click()
-
-
-def handbook(tmp_path: Path) -> Path:
-    path = tmp_path / "handbook.pdf"
-    path.write_bytes(pdf_of_pages(HANDBOOK))
-    return path
+from tests.e2e.page import WAIT_MS, ask, browsing, handbook, register, served, upload
+from tests.fakes.upstream import Finish, Hold, Say
 
 
 async def test_a_newcomer_registers_uploads_asks_and_stops(
@@ -128,23 +54,6 @@ async def test_a_newcomer_registers_uploads_asks_and_stops(
             await page.get_by_test_id("citation").last.click()
             await expect(page.get_by_test_id("passage-highlight")).to_be_visible(timeout=WAIT_MS)
             await page.screenshot(path=screenshots / "screenshot.png")
-
-
-async def test_a_reload_in_mid_answer_goes_on_with_the_same_text(tmp_path: Path, models_dir: Path) -> None:
-    async with served(tmp_path, models_dir) as (fake, server), browsing() as page:
-        await register(page, server.url)
-        await upload(page, handbook(tmp_path))
-        gate = asyncio.Event()
-        fake.play(Say("Three years, "), Hold(gate), Say("says the handbook [1]."), Finish())
-        await ask(page)
-        answer = page.get_by_test_id("answer")
-        await expect(answer).to_contain_text("Three years", timeout=WAIT_MS)
-        await page.reload()
-        await expect(answer).to_contain_text("Three years", timeout=WAIT_MS)
-        gate.set()
-        await expect(answer).to_have_attribute("data-state", "done", timeout=WAIT_MS)
-        await expect(answer).to_contain_text("Three years, says the handbook")
-        assert len([one for one in fake.requests if "chat" in one.path]) == 1
 
 
 async def test_the_token_is_in_no_storage_and_a_reload_stays_logged_in(tmp_path: Path, models_dir: Path) -> None:

@@ -16,6 +16,9 @@ export const documentsQuery = infiniteQueryOptions({
   select: (data) => data.pages.flatMap((page) => page.items),
 });
 
+export const documentQuery = (docId: string) =>
+  queryOptions({ queryKey: ["document", docId], queryFn: ({ signal }) => getDocument(docId, signal) });
+
 export const documentTextQuery = (docId: string) =>
   queryOptions({
     queryKey: ["document-text", docId],

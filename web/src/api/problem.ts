@@ -28,6 +28,9 @@ export const unreachable = (): Problem =>
     retryable: true,
   });
 
+/** The code of a refusal that is not our server's: a proxy's, whose upstream restarts. */
+export const UNSTATED = "http";
+
 /** The problem in a refused response, whatever stood between us and the server (a proxy answers in HTML). */
 export function toProblem(status: number, body: string, retryAfter: string | null): Problem {
   const seconds = Number(retryAfter ?? Number.NaN);
@@ -35,7 +38,7 @@ export function toProblem(status: number, body: string, retryAfter: string | nul
   const document = parseObject(body);
   const message =
     typeof document?.message === "string" ? document.message : `The server answered with status ${status}.`;
-  const code = typeof document?.code === "string" ? document.code : "http";
+  const code = typeof document?.code === "string" ? document.code : UNSTATED;
   return new Problem({ code, message, status, retryable: document?.retryable === true || status >= 502 }, wait);
 }
 

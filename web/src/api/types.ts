@@ -1,8 +1,19 @@
 /** The server's objects by the names that this page uses for them. */
-import type { Done, Error as ErrorMessage, FailureView, RunView, Source, Timings } from "./wire";
+import type {
+  ConversationView as Conversation,
+  Done,
+  Error as ErrorMessage,
+  FailureView,
+  MessageView,
+  RunView,
+  Source,
+  Timings,
+} from "./wire";
 
 export type {
   AccessToken,
+  ConversationList,
+  ConversationView as Conversation,
   DocumentList,
   DocumentView as Document,
   Models,
@@ -32,3 +43,12 @@ export type RunSnapshot = Omit<RunView, "sources" | "error" | "timings" | "finis
   finish_reason: FinishReason | null;
   timings: Timings | null;
 };
+
+export type Rating = "up" | "down";
+
+/** A question (`user`) or an answer (`assistant`) in the tree of a conversation, whose edges are `parent_id`. */
+export type Message = Omit<MessageView, "sources" | "error" | "timings" | "finish_reason"> &
+  Pick<RunSnapshot, "sources" | "error" | "timings" | "finish_reason">;
+
+/** A conversation with the messages of all its branches, in the order they were made. */
+export type ConversationDetail = Conversation & { messages: Message[] };

@@ -1,10 +1,14 @@
-import { useCallback, useEffect, useRef, useState } from "react";
+import { useQueryClient } from "@tanstack/react-query";
+import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from "react";
 
+import { followOtherTabs, refreshConversation } from "../api/conversations";
 import type { Document, Source } from "../api/types";
 import { AccountBar } from "../features/account/account-bar";
 import { Chat } from "../features/chat/chat";
-import type { Scope } from "../features/chat/exchange";
-import { forgetRuns } from "../features/chat/remembered-runs";
+import { ChatSession } from "../features/chat/chat-session";
+import { runLink } from "../features/chat/run-link";
+import { useScope } from "../features/chat/use-scope";
+import { Conversations } from "../features/conversations/conversations";
 import { DocumentReader, type ReaderTarget } from "../features/documents/document-reader";
 import { DropOverlay } from "../features/documents/drop-overlay";
 import { FileInput } from "../features/documents/file-input";
@@ -13,57 +17,63 @@ import { useUploadQueue } from "../features/documents/use-upload-queue";
 import { IconButton } from "../ui/button";
 import { Logo } from "../ui/logo";
 import styles from "./shell.module.css";
-import { goTo, usePath } from "./use-path";
+import { goTo, usePlace } from "./use-path";
 
-/** The logged-in page: library, conversation and reader side by side; on a phone one over the other. */
+/** The logged-in page: conversations and library, the open conversation, the reader; on a phone one over the other. */
 export function Shell() {
-  const libraryOpen = usePath() === "/library";
+  const { conversationId, drawerOpen } = usePlace();
+  const session = useChatSession();
+  const { busy } = useSyncExternalStore(session.subscribe, session.getLive);
+  const scope = useScope(conversationId);
   const uploads = useUploadQueue();
   const fileInput = useRef<HTMLInputElement>(null);
-  const [scope, setScope] = useState<Scope | null>(null);
   const { target, open, close } = useReader();
 
   const chooseFiles = () => fileInput.current?.click();
+  const closeDrawer = () => goTo(conversationId);
   const openDocument = ({ doc_id: docId, title }: Document) => {
-    goTo("/");
+    closeDrawer();
     open({ docId, title, page: null, passage: null, citation: null });
   };
   const openSource = ({ doc_id: docId, title, page, start, end, n }: Source) =>
     open({ docId, title, page, passage: { start, end }, citation: n });
-  const askOnly = ({ doc_id: docId, title }: Document) => {
-    goTo("/");
-    setScope({ docId, title });
+  const askOnly = ({ doc_id: docId }: Document) => {
+    closeDrawer();
+    scope.add(docId);
     document.getElementById("question")?.focus();
   };
 
   return (
-    <div className={styles.shell} data-library={libraryOpen} data-reader={target !== null}>
+    <div className={styles.shell} data-drawer={drawerOpen} data-reader={target !== null}>
       <a className={styles.skip} href="#question">
         Skip to the question
       </a>
       <header className={styles.topbar}>
         <IconButton
-          icon="library"
-          label={libraryOpen ? "Close the library" : "Open the library"}
-          aria-expanded={libraryOpen}
-          onClick={() => goTo(libraryOpen ? "/" : "/library")}
+          icon={drawerOpen ? "close" : "menu"}
+          label={drawerOpen ? "Close conversations and library" : "Open conversations and library"}
+          aria-expanded={drawerOpen}
+          onClick={() => goTo(conversationId, { drawer: !drawerOpen })}
           data-testid="open-library"
         />
         <Logo />
       </header>
-      <nav className={styles.sidebar} aria-label="Library and account">
+      <nav className={styles.sidebar} aria-label="Conversations, library and account">
         <div className={styles.brand}>
           <Logo />
         </div>
+        <Conversations currentId={conversationId} busy={busy} onOpen={goTo} />
         <div className={styles.library}>
           <Library uploads={uploads} onChooseFiles={chooseFiles} onOpen={openDocument} onAskOnly={askOnly} />
         </div>
-        <AccountBar onLogOut={forgetRuns} />
+        <AccountBar />
       </nav>
       <main className={styles.main} aria-label="Questions and answers">
         <Chat
+          session={session}
+          conversationId={conversationId}
           scope={scope}
-          onScopeChange={setScope}
+          onCreated={goTo}
           onOpenSource={openSource}
           onChooseFiles={chooseFiles}
           escapeStops={target === null}
@@ -74,6 +84,20 @@ export function Shell() {
       <DropOverlay onFiles={uploads.add} />
     </div>
   );
+}
+
+/** The answers that this page follows, as long as somebody is logged in, in step with the user's other tabs. */
+function useChatSession(): ChatSession {
+  const client = useQueryClient();
+  const [session] = useState(() => new ChatSession(runLink, (id) => refreshConversation(client, id)));
+  useEffect(() => {
+    const unfollow = followOtherTabs(client);
+    return () => {
+      unfollow();
+      session.close();
+    };
+  }, [client, session]);
+  return session;
 }
 
 /** What the reader shows; closing it gives the focus back to where it was opened from. */
@@ -90,7 +114,8 @@ function useReader() {
   useEffect(() => {
     if (!isOpen) return;
     const onKey = (event: KeyboardEvent) => {
-      if (event.key === "Escape" && !event.defaultPrevented && !document.querySelector("dialog[open]")) close();
+      if (event.key === "Escape" && !event.defaultPrevented && !document.querySelector("dialog[open], :popover-open"))
+        close();
     };
     addEventListener("keydown", onKey);
     return () => {

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 
 import { unreachable } from "../api/problem";
 import type { RunSnapshot, StreamEvent } from "../api/types";
-import { ask, resume, type Link, type Signal } from "./follow";
+import { ask, resume, type Asking, type Link, type Signal } from "./follow";
 import { beginning, reduce, type AnswerState } from "./reduce";
 
 const sources: StreamEvent = { type: "sources", sources: [] };
@@ -65,20 +65,21 @@ async function fold(signals: AsyncGenerator<Signal>): Promise<{ state: AnswerSta
   return { state, kinds };
 }
 
+const QUESTION: Asking = { path: "/query", body: { client_request_id: "c1", question: "q" } };
 const signal = new AbortController().signal;
 const whole = { phase: "done", text: "Once upon a time.", reconnecting: false };
 
 describe("ask", () => {
   it("folds one unbroken connection", async () => {
     const { link, asked } = scripted(stream(1, 6));
-    expect((await fold(ask(link, "/query", signal))).state).toMatchObject(whole);
+    expect((await fold(ask(link, QUESTION, signal))).state).toMatchObject(whole);
     expect(asked).toEqual(["/query"]);
   });
 
   it("gives the same answer wherever the connection breaks", async () => {
     for (let cut = 0; cut < LOG.length; cut += 1) {
       const { link, asked, pauses } = scripted(stream(1, cut), stream(cut + 1, 6));
-      const { state, kinds } = await fold(ask(link, "/query", signal));
+      const { state, kinds } = await fold(ask(link, QUESTION, signal));
       expect(state, `cut after ${cut}`).toMatchObject(whole);
       expect(kinds).toContain("reconnecting");
       expect(asked[1]).toBe(cut === 0 ? "/runs/r1/events" : `/runs/r1/events after r1:${cut}`);
@@ -88,7 +89,7 @@ describe("ask", () => {
 
   it("drops what it has had before", async () => {
     const { link } = scripted(stream(1, 3), stream(1, 6));
-    expect((await fold(ask(link, "/query", signal))).state).toMatchObject(whole);
+    expect((await fold(ask(link, QUESTION, signal))).state).toMatchObject(whole);
   });
 
   it("takes a gap for a broken connection", async () => {
@@ -96,18 +97,18 @@ describe("ask", () => {
       headers: { "X-Run-Id": "r1" },
     });
     const { link, asked } = scripted(gap, stream(3, 6));
-    expect((await fold(ask(link, "/query", signal))).state).toMatchObject(whole);
+    expect((await fold(ask(link, QUESTION, signal))).state).toMatchObject(whole);
     expect(asked[1]).toBe("/runs/r1/events after r1:2");
   });
 
   it("reads nothing after the terminal event", async () => {
     const { link } = scripted(stream(1, 7, [...LOG, token("more")]));
-    expect((await fold(ask(link, "/query", signal))).state).toMatchObject(whole);
+    expect((await fold(ask(link, QUESTION, signal))).state).toMatchObject(whole);
   });
 
   it("shows the server's own refusal, and starts no second run", async () => {
     const { link, asked } = scripted(refused(429));
-    expect((await fold(ask(link, "/query", signal))).state).toMatchObject({
+    expect((await fold(ask(link, QUESTION, signal))).state).toMatchObject({
       phase: "failed",
       error: { message: "refused 429" },
     });
@@ -117,14 +118,27 @@ describe("ask", () => {
   it("keeps the text before an error event", async () => {
     const error: StreamEvent = { type: "error", message: "It broke.", code: "upstream_truncated", retryable: true };
     const { link } = scripted(stream(1, 3, [sources, token("Once"), error]));
-    expect((await fold(ask(link, "/query", signal))).state).toMatchObject({ phase: "failed", text: "Once", error });
+    expect((await fold(ask(link, QUESTION, signal))).state).toMatchObject({ phase: "failed", text: "Once", error });
+  });
+
+  it("asks again with the same id when no answer came, nor one of our server's", async () => {
+    const bodies: unknown[] = [];
+    const proxy = new Response("<html>Bad Gateway</html>", { status: 502 });
+    const { link, asked, pauses } = scripted(unreachable(), proxy, stream(1, 6));
+    const noting: Link = { ...link, fetch: (path, init) => (bodies.push(init.body), link.fetch(path, init)) };
+    const { state, kinds } = await fold(ask(noting, QUESTION, signal));
+    expect(state).toMatchObject(whole);
+    expect(kinds).not.toContain("refused");
+    expect(asked).toEqual(["/query", "/query", "/query"]);
+    expect(new Set(bodies)).toEqual(new Set([JSON.stringify(QUESTION.body)]));
+    expect(pauses).toEqual([2000, 3000]);
   });
 
   it("ends without a word when it is aborted", async () => {
     const abort = new AbortController();
     const { link } = scripted(new DOMException("", "AbortError"));
     abort.abort();
-    expect((await fold(ask(link, "/query", abort.signal))).kinds).toEqual([]);
+    expect((await fold(ask(link, QUESTION, abort.signal))).kinds).toEqual([]);
   });
 });
 

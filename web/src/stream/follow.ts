@@ -5,7 +5,7 @@
  * that are missing are asked for with `Last-Event-ID`. When the server no longer has them (410, or 204 without our
  * having seen the end), its snapshot of the run takes their place.
  */
-import { readProblem, type Problem } from "../api/problem";
+import { readProblem, UNSTATED, type Problem } from "../api/problem";
 import type { RunSnapshot, StreamEvent } from "../api/types";
 import { isTerminal } from "./decode";
 import { readFrames } from "./frames";
@@ -47,24 +47,35 @@ const ENDED: Outcome = { kind: "ended" };
 const SNAPSHOT: Outcome = { kind: "snapshot" };
 const BROKEN: Outcome = { kind: "broken", retryAfterMs: 0 };
 
-/** Ask by opening `path`, an event stream that starts a run, and follow that run. */
-export async function* ask(link: Link, path: string, signal: AbortSignal): AsyncGenerator<Signal, void> {
-  let response: Response;
-  try {
-    response = await link.fetch(path, { headers: STREAM, signal });
-  } catch (error) {
-    if (!signal.aborted) yield { kind: "refused", problem: error as Problem };
-    return;
+/** A POST that starts a run. Its body names the request, so that sending it again finds the same run. */
+export interface Asking {
+  path: string;
+  body: { client_request_id: string } & Record<string, unknown>;
+}
+
+/** Ask, as often as it takes until the server has heard it, and follow the run that it started. */
+export async function* ask(link: Link, asking: Asking, signal: AbortSignal): AsyncGenerator<Signal, void> {
+  const headers = { ...STREAM, "Content-Type": "application/json" };
+  const init = { method: "POST", headers, body: JSON.stringify(asking.body), signal };
+  for (let failures = 0; ; failures += 1) {
+    const response = await attempt(link, asking.path, init);
+    const runId = response?.headers.get("X-Run-Id");
+    if (response?.ok && response.body && runId) {
+      const cursor = { runId, seq: 0 };
+      yield { kind: "run", runId };
+      const outcome = yield* readEvents(response.body, cursor, signal);
+      if (outcome.kind === "broken") yield* resume(link, cursor, signal, RETRY_MS);
+      return;
+    }
+    const problem = response && (await readProblem(response));
+    if (problem && !(problem.code === UNSTATED && problem.retryable)) {
+      yield { kind: "refused", problem };
+      return;
+    }
+    if (signal.aborted) return;
+    yield { kind: "reconnecting" };
+    await link.pause(Math.min(RETRY_MS * RETRY_GROWTH ** failures, RETRY_MAX_MS), signal);
   }
-  const runId = response.headers.get("X-Run-Id");
-  if (!response.ok || !response.body || !runId) {
-    yield { kind: "refused", problem: await readProblem(response) };
-    return;
-  }
-  const cursor = { runId, seq: 0 };
-  yield { kind: "run", runId };
-  const outcome = yield* readEvents(response.body, cursor, signal);
-  if (outcome.kind === "broken") yield* resume(link, cursor, signal, RETRY_MS);
 }
 
 /** Follow a run that was started before, from the event after `from.seq`, waiting `waitMs` before the first try. */

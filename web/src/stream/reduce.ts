@@ -16,6 +16,8 @@ export interface AnswerState {
   stopping: boolean;
   status: Pick<StatusEvent, "phase" | "position"> | null;
   text: string;
+  /** What the model shows of its thinking; no part of the answer. */
+  reasoning: string;
   /** Null until the server has searched. */
   sources: Source[] | null;
   done: (Pick<DoneEvent, "model" | "finish_reason"> & { timings: Timings | null }) | null;
@@ -30,6 +32,7 @@ export const beginning = (question: string, runId: string | null = null): Answer
   stopping: false,
   status: null,
   text: "",
+  reasoning: "",
   sources: null,
   done: null,
   error: null,
@@ -48,7 +51,7 @@ export function reduce(state: AnswerState, signal: AnswerSignal): AnswerState {
     case "events":
       return signal.events.reduce(apply, state.reconnecting ? { ...state, reconnecting: false } : state);
     case "snapshot":
-      return fromSnapshot(state, signal.run);
+      return { ...state, question: signal.run.question, ...stored(signal.run) };
     case "refused":
       return {
         ...state,
@@ -73,21 +76,24 @@ function apply(state: AnswerState, event: StreamEvent): AnswerState {
     case "error":
       return { ...state, phase: "failed", error: event };
     case "reasoning":
-      return state;
+      return { ...state, reasoning: state.reasoning + event.text };
   }
 }
 
-/** The stored answer replaces what was folded so far: the server kept it, the events are gone. */
-function fromSnapshot(state: AnswerState, run: RunSnapshot): AnswerState {
+type Stored = { run_id: string | null } & Pick<
+  RunSnapshot,
+  "status" | "content" | "sources" | "error" | "model" | "finish_reason" | "timings"
+>;
+
+/** A stored answer. It replaces what was folded before: the server kept it, the events may be gone. */
+export function stored(run: Stored) {
   const ended = run.status !== "running";
   return {
-    ...state,
-    question: run.question,
     runId: run.run_id,
-    phase: run.status === "interrupted" ? "failed" : run.status,
+    phase: run.status === "interrupted" ? ("failed" as const) : run.status,
     reconnecting: false,
     text: run.content,
-    sources: run.sources.length > 0 ? run.sources : state.sources,
+    sources: ended || run.sources.length > 0 ? run.sources : null,
     done:
       ended && run.model
         ? { model: run.model, finish_reason: run.finish_reason ?? "stop", timings: run.timings ?? null }

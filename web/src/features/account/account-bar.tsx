@@ -8,12 +8,11 @@ import { IconButton } from "../../ui/button";
 import { ThemeToggle } from "../../ui/theme-toggle";
 import styles from "./account-bar.module.css";
 
-/** Who is logged in, the theme, and the way out. `onLogOut` runs first: the page forgets what it remembers. */
-export function AccountBar({ onLogOut }: { onLogOut: () => void }) {
+/** Who is logged in, the theme, and the way out. */
+export function AccountBar() {
   const { data: me } = useQuery(meQuery);
   const [problem, setProblem] = useState<string | null>(null);
   const leave = () => {
-    onLogOut();
     logOut().catch((error: unknown) => setProblem(messageOf(error)));
   };
   return (

@@ -1,11 +1,14 @@
 import { useState } from "react";
 
-import type { FinishReason } from "../../api/types";
+import type { FinishReason, Message } from "../../api/types";
 import type { AnswerState } from "../../stream/reduce";
+import { Button, IconButton } from "../../ui/button";
 import { copyText } from "../../ui/copy-text";
 import { formatSeconds } from "../../ui/format";
-import { Button, IconButton } from "../../ui/button";
 import styles from "./answer-footer.module.css";
+import { BranchNav } from "./branch-nav";
+import { CommentForm, Thumbs, useFeedback } from "./feedback";
+import type { Branches } from "./turns";
 
 const NOTES: Partial<Record<FinishReason, string>> = {
   length: "The answer reached its length limit and ends here.",
@@ -15,18 +18,25 @@ const NOTES: Partial<Record<FinishReason, string>> = {
 
 interface Props {
   state: AnswerState;
+  /** As the server keeps it, with its conversation; null until it is known there. */
+  kept: { conversationId: string; answer: Message } | null;
+  branches: Branches | null;
   busy: boolean;
   onAskAgain: () => void;
+  /** Null when the question is kept. */
+  onDismiss: (() => void) | null;
+  onGo: (message: Message) => void;
 }
 
 /** How the answer ended, what made it, and what can be done with it. */
-export function AnswerFooter({ state, busy, onAskAgain }: Props) {
+export function AnswerFooter({ state, kept, branches, busy, onAskAgain, onDismiss, onGo }: Props) {
   const { phase, error, text } = state;
   return (
     <footer className={styles.footer}>
       {error && (
         <div className={styles.error} data-testid="answer-error" data-code={error.code}>
           <p>{error.message}</p>
+          {onDismiss && <Button onClick={onDismiss}>Dismiss</Button>}
           <Button icon="retry" disabled={busy} onClick={onAskAgain}>
             Ask again
           </Button>
@@ -34,10 +44,29 @@ export function AnswerFooter({ state, busy, onAskAgain }: Props) {
       )}
       <Note phase={phase} reason={state.done?.finish_reason} />
       <div className={styles.line}>
+        <BranchNav of={branches} onGo={onGo} />
         {text !== "" && <CopyButton text={text} />}
-        <span>{describe(state)}</span>
+        {kept && !error && (
+          <IconButton icon="retry" label="Answer again" disabled={busy} onClick={onAskAgain} data-testid="regenerate" />
+        )}
+        {kept && text !== "" ? (
+          <Rated {...kept} about={describe(state)} />
+        ) : (
+          <span className={styles.about}>{describe(state)}</span>
+        )}
       </div>
     </footer>
+  );
+}
+
+function Rated({ conversationId, answer, about }: NonNullable<Props["kept"]> & { about: string }) {
+  const feedback = useFeedback(conversationId, answer);
+  return (
+    <>
+      <Thumbs {...feedback} />
+      <span className={styles.about}>{about}</span>
+      {feedback.commenting && <CommentForm {...feedback} />}
+    </>
   );
 }
 

@@ -1,43 +1,56 @@
-import { useEffect, useRef, useState, useSyncExternalStore } from "react";
+import { useQueryClient } from "@tanstack/react-query";
+import { useEffect, useRef, useState } from "react";
 
+import { createConversation } from "../../api/conversations";
+import { messageOf } from "../../api/problem";
 import type { Source } from "../../api/types";
-import { ChatSession } from "./chat-session";
+import type { ChatSession } from "./chat-session";
 import styles from "./chat.module.css";
 import { Composer } from "./composer";
-import type { Scope } from "./exchange";
-import { ExchangeView } from "./exchange-view";
-import { runLink } from "./run-link";
+import { TurnView, type TurnActions } from "./turn-view";
+import { useConversation } from "./use-conversation";
 import { useEscape } from "./use-escape";
 import { useRunning } from "./use-running";
+import type { Scope } from "./use-scope";
 import { useStickToEnd } from "./use-stick-to-end";
 import { Welcome } from "./welcome";
 
 interface Props {
-  scope: Scope | null;
-  onScopeChange: (scope: Scope | null) => void;
+  session: ChatSession;
+  /** Null for a conversation that begins with its first question. */
+  conversationId: string | null;
+  scope: Scope;
+  onCreated: (conversationId: string) => void;
   onOpenSource: (source: Source) => void;
   onChooseFiles: () => void;
   /** Escape stops the running answer, unless something else on the page takes it first. */
   escapeStops: boolean;
 }
 
-export function Chat({ scope, onScopeChange, onOpenSource, onChooseFiles, escapeStops }: Props) {
-  const [session] = useState(() => new ChatSession(runLink));
-  const exchanges = useSyncExternalStore(session.subscribe, session.getExchanges);
-  const [draft, setDraft] = useState("");
+export function Chat(props: Props) {
+  const { session, conversationId, scope, onOpenSource, onChooseFiles, escapeStops } = props;
+  const { turns, leafId, error, isLoading } = useConversation(session, conversationId);
+  const { draft, setDraft, ask, problem, creating } = useAsking(props, leafId);
   const question = useRef<HTMLTextAreaElement>(null);
-  const running = useRunning(exchanges.at(-1));
+  const running = useRunning(turns.at(-1)?.exchange ?? undefined);
   const { scrollRef, contentRef, atEnd, toEnd } = useStickToEnd();
-
-  useEffect(() => {
-    void session.open();
-    return () => session.close();
-  }, [session]);
   useEscape(escapeStops && running ? () => running.stop() : null);
-
-  const ask = (text: string, within: Scope | null) => {
-    session.ask(text, within);
+  useEffect(() => {
     toEnd();
+    question.current?.focus({ preventScroll: true });
+  }, [conversationId, toEnd]);
+
+  const id = conversationId ?? "";
+  const actions: TurnActions = {
+    edit: (turn, text) => session.ask(id, turn.parentId, text),
+    askAgain: ({ question, answer, exchange }) => {
+      if (question && answer) session.regenerate(id, question, answer);
+      else if (exchange) session.repeat(exchange);
+      toEnd();
+    },
+    dismiss: ({ exchange }) => exchange && session.dismiss(exchange),
+    go: (message) => session.choose(id, message),
+    openSource: onOpenSource,
   };
   const suggest = (text: string) => {
     setDraft(text);
@@ -48,15 +61,20 @@ export function Chat({ scope, onScopeChange, onOpenSource, onChooseFiles, escape
     <div className={styles.chat}>
       <div className={styles.scroll} ref={scrollRef}>
         <div className={styles.content} ref={contentRef}>
-          {exchanges.length === 0 && <Welcome onSuggest={suggest} onChooseFiles={onChooseFiles} />}
-          {exchanges.map((exchange, index) => (
-            <ExchangeView
-              key={exchange.key}
-              exchange={exchange}
-              last={index === exchanges.length - 1}
+          {error && (
+            <p role="alert" className={styles.notice}>
+              {messageOf(error)}
+            </p>
+          )}
+          {turns.length === 0 && !isLoading && !error && <Welcome onSuggest={suggest} onChooseFiles={onChooseFiles} />}
+          {turns.map((turn, index) => (
+            <TurnView
+              key={turn.key}
+              turn={turn}
+              conversationId={id}
+              last={index === turns.length - 1}
               busy={running !== null}
-              onOpenSource={onOpenSource}
-              onAskAgain={ask}
+              actions={actions}
             />
           ))}
         </div>
@@ -66,11 +84,47 @@ export function Chat({ scope, onScopeChange, onOpenSource, onChooseFiles, escape
         draft={draft}
         onDraftChange={setDraft}
         scope={scope}
-        onScopeChange={onScopeChange}
         running={running}
-        onAsk={(text) => ask(text, scope)}
+        problem={problem}
+        disabled={creating || error !== null || isLoading}
+        onAsk={(text) => {
+          ask(text);
+          toEnd();
+        }}
         onJumpToEnd={atEnd ? null : toEnd}
       />
     </div>
   );
+}
+
+/** What is being written, kept for each conversation, and asking it: a new conversation is made first. */
+function useAsking({ session, conversationId, scope, onCreated }: Props, leafId: string | null) {
+  const client = useQueryClient();
+  const [drafts, setDrafts] = useState<Readonly<Record<string, string>>>({});
+  const [problem, setProblem] = useState<string | null>(null);
+  const [creating, setCreating] = useState(false);
+  const key = conversationId ?? "";
+  const setDraft = (text: string) => setDrafts((known) => ({ ...known, [key]: text }));
+
+  const begin = async (text: string) => {
+    setCreating(true);
+    try {
+      const id = await createConversation(client, scope.docIds.length > 0 ? [...scope.docIds] : null);
+      session.ask(id, null, text);
+      scope.clear();
+      onCreated(id);
+    } catch (error) {
+      setDraft(text);
+      setProblem(messageOf(error));
+    } finally {
+      setCreating(false);
+    }
+  };
+  const ask = (text: string) => {
+    setDraft("");
+    setProblem(null);
+    if (conversationId === null) void begin(text);
+    else session.ask(conversationId, leafId, text);
+  };
+  return { draft: drafts[key] ?? "", setDraft, ask, problem, creating };
 }

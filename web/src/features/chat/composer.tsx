@@ -1,31 +1,34 @@
 import type { SubmitEvent, KeyboardEvent, Ref } from "react";
 
-import { Button, IconButton } from "../../ui/button";
+import { Button } from "../../ui/button";
 import { Icon } from "../../ui/icon";
 import styles from "./composer.module.css";
-import type { Exchange, Scope } from "./exchange";
+import type { Exchange } from "./exchange";
 import { ModelHint } from "./model-hint";
+import { fitsQuestion, MAX_QUESTION_CHARS, questionLength } from "./question-length";
+import { ScopeChips } from "./scope-chips";
+import type { Scope } from "./use-scope";
 
-const MAX_CHARS = 500;
-const COUNT_FROM = 400;
+const COUNT_FROM = MAX_QUESTION_CHARS - 400;
 
 interface Props {
   ref: Ref<HTMLTextAreaElement>;
   draft: string;
   onDraftChange: (draft: string) => void;
-  scope: Scope | null;
-  onScopeChange: (scope: Scope | null) => void;
+  scope: Scope;
   running: Exchange | null;
+  /** Why the question could not be asked. */
+  problem: string | null;
+  disabled: boolean;
   onAsk: (question: string) => void;
   /** Null while the end is in view. */
   onJumpToEnd: (() => void) | null;
 }
 
 export function Composer(props: Props) {
-  const { ref, draft, onDraftChange, scope, onScopeChange, running, onAsk, onJumpToEnd } = props;
-  // Counted as the server counts: by code points.
-  const length = Array.from(draft).length;
-  const ready = draft.trim() !== "" && length <= MAX_CHARS && !running;
+  const { ref, draft, onDraftChange, scope, running, problem, disabled, onAsk, onJumpToEnd } = props;
+  const length = questionLength(draft);
+  const ready = fitsQuestion(draft) && !running && !disabled;
   const send = () => {
     if (!ready) return;
     onAsk(draft.trim());
@@ -49,15 +52,13 @@ export function Composer(props: Props) {
           </Button>
         </div>
       )}
+      {problem && (
+        <p role="alert" className={styles.problem}>
+          {problem}
+        </p>
+      )}
       <form className={styles.composer} onSubmit={onSubmit}>
-        {scope && (
-          <div className={styles.scope}>
-            <span>
-              Only in <strong>{scope.title}</strong>
-            </span>
-            <IconButton icon="close" label="Ask all documents again" onClick={() => onScopeChange(null)} />
-          </div>
-        )}
+        <ScopeChips scope={scope} />
         <label className="visually-hidden" htmlFor="question">
           Your question
         </label>
@@ -68,13 +69,13 @@ export function Composer(props: Props) {
           value={draft}
           placeholder="Ask your documents…"
           aria-describedby="question-count"
-          aria-invalid={length > MAX_CHARS}
+          aria-invalid={length > MAX_QUESTION_CHARS}
           onChange={(event) => onDraftChange(event.currentTarget.value)}
           onKeyDown={onKeyDown}
           data-testid="question"
         />
-        <span id="question-count" className={styles.count} data-over={length > MAX_CHARS}>
-          {length >= COUNT_FROM && `${length} of ${MAX_CHARS}`}
+        <span id="question-count" className={styles.count} data-over={length > MAX_QUESTION_CHARS}>
+          {length >= COUNT_FROM && `${length} of ${MAX_QUESTION_CHARS}`}
         </span>
         {running ? (
           <StopButton exchange={running} />

@@ -1,7 +1,7 @@
 import { beforeEach, expect, it, vi } from "vitest";
 
 import type { Link } from "../../stream/follow";
-import { Exchange } from "./exchange";
+import { Exchange, type Place } from "./exchange";
 
 beforeEach(() => {
   vi.stubGlobal("document", { hidden: false });
@@ -33,15 +33,27 @@ function scripted() {
 
 const cancelled = { type: "done", model: "m", finish_reason: "cancelled" };
 
-it("asks with the question, the document and a run that outlives the connection", () => {
-  const { link, asked } = scripted();
-  Exchange.begin(link, "Why & how?", { docId: "d1", title: "Report" });
-  expect(asked).toEqual(["GET /query/stream/?question=Why+%26+how%3F&on_disconnect=continue&doc_id=d1"]);
+const place: Place = { conversationId: "c1", parentId: null, kind: "question" };
+const asking = { path: "/conversations/c1/questions", body: { client_request_id: "i1", question: "q" } };
+const begin = (link: Link, onChange = () => undefined) => Exchange.begin(link, onChange, place, "q", asking);
+
+it("tells when the server has taken the question, and when the answer has ended", async () => {
+  const { link, open, send } = scripted();
+  const changed = vi.fn();
+  const exchange = begin(link, changed);
+  expect(changed).not.toHaveBeenCalled();
+  open();
+  await vi.waitFor(() => expect(changed).toHaveBeenCalledTimes(1));
+  expect(exchange.answer.getState().runId).toBe("r1");
+  send({ type: "sources", sources: [] });
+  send({ type: "done", model: "m", finish_reason: "stop" });
+  await vi.waitFor(() => expect(changed).toHaveBeenCalledTimes(2));
+  expect(exchange.running).toBe(false);
 });
 
 it("stops before the run has an id, as soon as it has one", async () => {
   const { link, asked, open, send } = scripted();
-  const exchange = Exchange.begin(link, "q", null);
+  const exchange = begin(link);
   exchange.stop();
   exchange.stop();
   expect(exchange.answer.getState()).toMatchObject({ stopping: true, phase: "running" });
@@ -55,7 +67,7 @@ it("stops before the run has an id, as soon as it has one", async () => {
 
 it("keeps the partial text when it is stopped", async () => {
   const { link, asked, open, send } = scripted();
-  const exchange = Exchange.begin(link, "q", null);
+  const exchange = begin(link);
   open();
   send({ type: "sources", sources: [] });
   send({ type: "token", text: "Half" });

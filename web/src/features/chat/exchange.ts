@@ -1,54 +1,59 @@
-import type { RunSnapshot } from "../../api/types";
 import { AnswerStore } from "../../stream/answer-store";
-import { ask, resume, type Link, type Signal } from "../../stream/follow";
-import { beginning } from "../../stream/reduce";
+import { ask, resume, type Asking, type Link, type Signal } from "../../stream/follow";
+import { beginning, type AnswerState } from "../../stream/reduce";
 import { announce } from "../../ui/announcer";
-import { rememberRun } from "./remembered-runs";
 
-export interface Scope {
-  docId: string;
-  title: string;
+/** Where in which conversation: `parentId` is the answer that a question follows, or the question answered anew. */
+export interface Place {
+  conversationId: string;
+  parentId: string | null;
+  kind: "question" | "answer";
 }
+
+/** What happened that others should know of: the server has taken the question, the answer has ended. */
+export type OnChange = (exchange: Exchange) => void;
 
 const STOP_TRIES = 4;
 const STOP_RETRY_MS = 1_000;
 
 let keys = 0;
 
-/** One question and its answer, followed to its end. */
+/** One answer that is followed to its end. */
 export class Exchange {
-  readonly key = (keys += 1);
+  readonly key = `exchange-${(keys += 1)}`;
   readonly answer: AnswerStore;
-  readonly scope: Scope | null;
+  readonly place: Place;
+  /** How it was asked; null when it was running before. */
+  readonly asking: Asking | null;
   readonly #link: Link;
+  readonly #onChange: OnChange;
   readonly #abort = new AbortController();
   #stopWanted = false;
 
-  private constructor(link: Link, scope: Scope | null, question: string, runId: string | null) {
+  private constructor(link: Link, onChange: OnChange, place: Place, asking: Asking | null, state: AnswerState) {
     this.#link = link;
-    this.scope = scope;
-    this.answer = new AnswerStore(beginning(question, runId));
+    this.#onChange = onChange;
+    this.place = place;
+    this.asking = asking;
+    this.answer = new AnswerStore(state);
   }
 
   /** Ask the server now. */
-  static begin(link: Link, question: string, scope: Scope | null): Exchange {
-    const exchange = new Exchange(link, scope, question, null);
-    const query = new URLSearchParams({ question, on_disconnect: "continue" });
-    if (scope) query.set("doc_id", scope.docId);
-    void exchange.#follow(ask(link, `/query/stream/?${query}`, exchange.#abort.signal));
+  static begin(link: Link, onChange: OnChange, place: Place, question: string, asking: Asking): Exchange {
+    const exchange = new Exchange(link, onChange, place, asking, beginning(question));
+    void exchange.#follow(ask(link, asking, exchange.#abort.signal));
     return exchange;
   }
 
-  /** Bring back a run that was started before a reload, and go on with it if it is still running. */
-  static restore(link: Link, run: RunSnapshot): Exchange {
-    const exchange = new Exchange(link, null, run.question, run.run_id);
-    if (run.status === "running") {
-      void exchange.#follow(resume(link, { runId: run.run_id, seq: 0 }, exchange.#abort.signal));
-    } else {
-      exchange.answer.push({ kind: "snapshot", run });
-      exchange.answer.flush();
-    }
+  /** Follow an answer that is running already, from its first event. */
+  static join(link: Link, onChange: OnChange, place: Place, question: string, runId: string): Exchange {
+    const exchange = new Exchange(link, onChange, place, null, beginning(question, runId));
+    void exchange.#follow(resume(link, { runId, seq: 0 }, exchange.#abort.signal));
     return exchange;
+  }
+
+  get running(): boolean {
+    return this.answer.getState().phase === "running";
   }
 
   /** Ask the server to stop; the partial answer stays. Before the run has an id, the wish is kept until it has. */
@@ -71,7 +76,8 @@ export class Exchange {
     for await (const signal of signals) {
       this.answer.push(signal);
       if (signal.kind === "run") {
-        rememberRun(signal.runId);
+        this.answer.flush();
+        this.#onChange(this);
         if (this.#stopWanted) void this.#sendStop(signal.runId);
       }
       if (!begun && signal.kind === "events" && signal.events.some((event) => event.type === "token")) {
@@ -83,12 +89,13 @@ export class Exchange {
     this.answer.flush();
     const { phase, error } = this.answer.getState();
     announce(phase === "failed" ? (error?.message ?? "The answer failed.") : `The answer is ${WORDS[phase]}.`);
+    this.#onChange(this);
   }
 
   async #sendStop(runId: string): Promise<void> {
     const { signal } = this.#abort;
     for (let tries = 0; tries < STOP_TRIES && !signal.aborted; tries += 1) {
-      if (this.answer.getState().phase !== "running") return;
+      if (!this.running) return;
       if (tries > 0) await this.#link.pause(STOP_RETRY_MS, signal);
       const request = { method: "POST", signal };
       const response = await this.#link.fetch(`/runs/${encodeURIComponent(runId)}/stop`, request).catch(() => null);

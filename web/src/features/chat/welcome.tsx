@@ -65,7 +65,7 @@ function Ready({ documents, onSuggest }: { documents: Document[]; onSuggest: (qu
   );
 }
 
-/** The server takes 500 characters; a title may be long. */
+/** A title may be long. */
 const MAX_TITLE_CHARS = 80;
 
 function suggestions(documents: Document[]): string[] {

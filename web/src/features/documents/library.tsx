@@ -67,11 +67,7 @@ export function Library({ uploads, onChooseFiles, onOpen, onAskOnly }: Props) {
       <p role="alert" className={styles.problem}>
         {problem ?? (error ? messageOf(error) : null)}
       </p>
-      {empty && (
-        <p className={styles.empty}>
-          Nothing here yet. Drop PDFs, Word files, web pages or notes anywhere.
-        </p>
-      )}
+      {empty && <p className={styles.empty}>Nothing here yet. Drop PDFs, Word files, web pages or notes anywhere.</p>}
       <ul className={styles.list}>
         {sending.map((upload) => (
           <UploadRow key={upload.key} upload={upload} onRetry={uploads.retry} onRemove={uploads.remove} />

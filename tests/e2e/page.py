@@ -1,0 +1,106 @@
+"""A real Chromium on a real server, and the steps that every browser test begins with."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from tests.fakes.pdf import pdf_of_pages
+from tests.fakes.server import RunningServer, started_server
+from tests.fakes.upstream import FakeUpstream
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+WAIT_MS = 15_000
+HANDBOOK = [
+    "Keep the kettle away from children. Never fill it above the mark.",
+    "The warranty lasts three years from the day of purchase. Keep the receipt.",
+]
+QUESTION = "How long does the warranty last?"
+
+
+@asynccontextmanager
+async def browsing(width: int = 1280, height: int = 860, *, dark: bool = False) -> AsyncIterator[Page]:
+    """A page of a fresh browser; a script error or a breach of the Content-Security-Policy fails the test."""
+    async with async_playwright() as playwright:
+        browser: Browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        context = await browser.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme="dark" if dark else "light",
+            reduced_motion="reduce",
+        )
+        context.set_default_timeout(WAIT_MS)
+        page = await context.new_page()
+        problems: list[str] = []
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda message: problems.append(message.text) if "Security Policy" in message.text else None)
+        try:
+            yield page
+            assert not problems
+        finally:
+            await browser.close()
+
+
+@asynccontextmanager
+async def served(
+    tmp_path: Path, models_dir: Path, **settings: str
+) -> AsyncIterator[tuple[FakeUpstream, RunningServer]]:
+    """A server whose model plays what the test says."""
+    async with FakeUpstream() as fake:
+        ours = {"model": "ollama:tiny:latest", "ollama_url": fake.url, **settings}
+        async with started_server(tmp_path / "data", models_dir, **ours) as server:
+            yield fake, server
+
+
+async def register(page: Page, url: str) -> None:
+    """Make an account on the page."""
+    await page.goto(url)
+    await page.get_by_test_id("to-register").click()
+    await page.get_by_test_id("register-email").fill("ada@example.com")
+    await page.get_by_test_id("register-password").fill("a kettle and a cup")
+    await page.get_by_test_id("register-submit").click()
+    await expect(page.get_by_test_id("question")).to_be_visible(timeout=WAIT_MS)
+
+
+async def upload(page: Page, path: Path) -> None:
+    """Add a document, and wait until it can be asked."""
+    await page.get_by_test_id("file-input").first.set_input_files(path)
+    await expect(page.locator('[data-testid="document-row"][data-status="ready"]')).to_have_count(1, timeout=WAIT_MS)
+
+
+async def ask(page: Page, question: str = QUESTION) -> None:
+    """Type a question and send it."""
+    await page.get_by_test_id("question").fill(question)
+    await page.get_by_test_id("ask").click()
+
+
+def handbook(tmp_path: Path) -> Path:
+    """A small PDF that answers QUESTION."""
+    path = tmp_path / "handbook.pdf"
+    path.write_bytes(pdf_of_pages(HANDBOOK))
+    return path
+
+
+def chats(fake: FakeUpstream) -> int:
+    """How often the model was asked."""
+    return len([request for request in fake.requests if "chat" in request.path])
+
+
+async def until_asked(fake: FakeUpstream, times: int) -> None:
+    """Wait until the model was asked so often."""
+    for index in itertools.count():
+        if chats(fake) >= times:
+            return
+        await fake.connection(index, WAIT_MS / 1000)

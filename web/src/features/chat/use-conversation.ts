@@ -1,0 +1,36 @@
+import { useQuery } from "@tanstack/react-query";
+import { useEffect, useMemo, useSyncExternalStore } from "react";
+
+import { conversationQuery } from "../../api/conversations";
+import type { Message } from "../../api/types";
+import { choicesIn, type ChatSession } from "./chat-session";
+import { activePath } from "./tree";
+import { turnsOf } from "./turns";
+
+const NONE: readonly Message[] = [];
+
+/** The active branch of a conversation, what is running in it being followed; null is one that does not exist yet. */
+export function useConversation(session: ChatSession, id: string | null) {
+  const live = useSyncExternalStore(session.subscribe, session.getLive);
+  const { data, error, isLoading } = useQuery({ ...conversationQuery(id ?? ""), enabled: id !== null });
+  const messages = id === null ? NONE : (data?.messages ?? NONE);
+
+  useEffect(() => {
+    if (id !== null) session.join(id, messages);
+  }, [session, id, messages]);
+  useEffect(() => {
+    if (id !== null) return () => session.leave(id);
+  }, [session, id]);
+
+  return useMemo(() => {
+    const choices = choicesIn(live, id ?? "");
+    const exchanges = live.exchanges.filter(({ place }) => place.conversationId === id);
+    return {
+      turns: turnsOf(messages, choices, exchanges),
+      /** Where the next question goes: after the last answer of the active branch. */
+      leafId: activePath(messages, choices).at(-1)?.message_id ?? null,
+      error: data ? null : error,
+      isLoading,
+    };
+  }, [live, id, messages, data, error, isLoading]);
+}
