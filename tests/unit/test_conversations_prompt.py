@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lorestream.conversations import prompt
+from lorestream.conversations.models import Turn
 from lorestream.errors import ContextTooLong
 from lorestream.providers.base import PromptPassage
 
@@ -59,3 +60,50 @@ def test_the_reader_gets_the_question_and_the_whole_passages() -> None:
     built = prompt.build("Which capital?", PASSAGES, "abcd", 1500)
     assert built.question == "Which capital?"
     assert list(built.passages) == PASSAGES
+
+
+def history(*turns: tuple[str, str], budget: int = 8000, passages: int = 1) -> list[tuple[str, str]]:
+    built = prompt.build("Which capital?", PASSAGES[:passages], "abcd", budget, [Turn(*turn) for turn in turns])
+    assert sum(len(message.content.encode()) for message in built.messages) < budget * prompt.BYTES_PER_TOKEN
+    return [(message.role, message.content) for message in built.messages[1:-1]]
+
+
+def test_history_stands_before_the_question_oldest_first() -> None:
+    assert history(("one?", "1"), ("two?", "2")) == [
+        ("user", "one?"), ("assistant", "1"), ("user", "two?"), ("assistant", "2")
+    ]  # fmt: skip
+
+
+def test_the_citations_of_earlier_answers_are_taken_out() -> None:
+    assert history(("one?", "Paris [1]. Since 987 [2, 3]; see [1][2].\n[4]")) == [
+        ("user", "one?"), ("assistant", "Paris. Since 987; see.")
+    ]  # fmt: skip
+
+
+def test_turns_without_an_answer_are_left_out() -> None:
+    assert history(("one?", ""), ("two?", "2"), ("three?", " [1] ")) == [("user", "two?"), ("assistant", "2")]
+
+
+def test_what_does_not_fit_is_the_oldest() -> None:
+    turns = [(f"{n}?", str(n) * 500) for n in range(20)]
+    kept = history(*turns, budget=2000)
+    assert kept[-1] == ("assistant", "19" * 500)
+    assert 2 <= len(kept) < 20
+    assert kept[0][0] == "user"
+
+
+def test_the_newest_turn_is_cut_rather_than_left_out() -> None:
+    (_, question), (_, answer) = history(("old?", "old"), ("new?", "ü" * 20_000), budget=1500)
+    assert question == "new?"
+    assert 200 < len(answer) < 4500
+    assert set(answer) == {"ü"}
+
+
+def test_passages_keep_half_of_the_room_and_history_what_they_leave() -> None:
+    turns = [("x" * 100, "y" * 1000) for _ in range(20)]
+    room = 3000 * prompt.BYTES_PER_TOKEN
+    with_passages = prompt.build("Which?", PASSAGES[2:], "abcd", 3000, [Turn(*turn) for turn in turns])
+    assert len(with_passages.messages[-1].content.encode()) > 0.45 * room
+    assert len(with_passages.messages) > 2
+    alone = prompt.build("Which?", PASSAGES[:1], "abcd", 3000, [Turn(*turn) for turn in turns])
+    assert len(alone.messages) > len(with_passages.messages)

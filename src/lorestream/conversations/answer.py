@@ -45,7 +45,7 @@ TITLE_CHARACTERS = 120
 # No answer has more pieces than this, however small they are: it bounds a run's log.
 MAX_PIECES = 100_000
 # Earlier questions of the branch that a follow-up is searched with (docs/retrieval.md).
-CONTEXT_QUESTIONS = 2
+CONTEXT_QUESTIONS, CONTEXT_CHARACTERS = 2, 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,8 @@ class _Answering:
     async def _search(self) -> list[Source]:
         began = time.monotonic()
         question = self._question
-        context = " ".join(turn.question for turn in self._begun.history[-CONTEXT_QUESTIONS:])
+        before = self._begun.history[-CONTEXT_QUESTIONS:]
+        context = " ".join(turn.question[:CONTEXT_CHARACTERS] for turn in before)
         self._passages = await self._answers.retrieval.search(
             self._owner_id, question.text, question.k, question.doc_ids, context or None
         )

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
 
 from lorestream.db import Database
 from lorestream.errors import LorestreamError, NoDocuments, RetrievalFailed
 from lorestream.index.base import VectorIndex
-from lorestream.providers.base import Embedder
+from lorestream.providers.base import Embedder, Vectors
 from lorestream.retrieval import rank, store
 from lorestream.retrieval.models import Found, Passage, Ranks, Scope
 from lorestream.text import content_words
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # How many hits of each search are fused.
 CANDIDATES = 50
@@ -47,15 +50,18 @@ class Retrieval:
     ) -> list[Passage]:
         """The best ``k`` passages or fewer, best first; ``[]`` when nothing is relevant to the question.
 
-        Raises NoDocuments when there is nothing to search (in these documents, if given), RetrievalFailed, and what
-        the embedder raises.
+        ``context`` is what was asked before: then the question is searched by itself and after its context, and the
+        scores are blended. Raises NoDocuments when there is nothing to search (in these documents, if given),
+        RetrievalFailed, and what the embedder raises.
         """
-        question = question[:MAX_QUERY_CHARACTERS]
+        queries = [question[:MAX_QUERY_CHARACTERS]]
+        if context:
+            queries.append(f"{context} {question}"[:MAX_QUERY_CHARACTERS])
         try:
             async with self._db.read() as session:
                 scope = await store.scope(session, owner_id, doc_ids)
             self._check(scope)
-            return await self._search(owner_id, question, k, scope.doc_ids)
+            return await self._search(owner_id, queries, k, scope.doc_ids)
         except LorestreamError:
             raise
         except Exception as error:
@@ -74,26 +80,39 @@ class Retrieval:
                 f"{self._embedder.name!r}. Set LORESTREAM_EMBEDDER={other}, or index them again (retry)."
             )
 
-    async def _search(self, owner_id: str, question: str, k: int, doc_ids: Sequence[str] | None) -> list[Passage]:
-        by_words = asyncio.create_task(self._lexical(owner_id, question, doc_ids))
+    async def _search(
+        self, owner_id: str, queries: Sequence[str], k: int, doc_ids: Sequence[str] | None
+    ) -> list[Passage]:
+        looks = await _together([self._look(owner_id, query, doc_ids) for query in queries])
+        hits = list(dict.fromkeys(chunk_id for look in looks for chunk_id in (*look.distances, *look.lexical)))
+        async with self._db.read() as session:
+            found = await store.resolve(session, owner_id, hits)
+        literal, *contextual = await _together([self._measure(owner_id, look, found) for look in looks])
+        scores, relevance = literal.scores, literal.relevance
+        for other in contextual:
+            scores, relevance = rank.blend(scores, other.scores), rank.highest(relevance, other.relevance)
+        best = self._relevant(rank.order(scores)[: max(k, LOOKED_AT)], relevance)
+        places = Places(_places(looks[0].distances), _places(looks[0].lexical))
+        return [_passage(found[i], literal.distances[i], scores[i], places.of(i)) for i in best[:k]]
+
+    async def _look(self, owner_id: str, query: str, doc_ids: Sequence[str] | None) -> _Look:
+        by_words = asyncio.create_task(self._lexical(owner_id, query, doc_ids))
         try:
-            vector = await self._embedder.embed_query(question)
+            vector = await self._embedder.embed_query(query)
             dense = await self._index.search(owner_id, vector, CANDIDATES, doc_ids)
             lexical = await by_words
         finally:
             by_words.cancel()
             await asyncio.gather(by_words, return_exceptions=True)
-        distances = {hit.chunk_id: hit.distance for hit in dense}
-        missing = [chunk_id for chunk_id in lexical if chunk_id not in distances]
-        places = Places(_places(distances), _places(lexical))
-        distances |= await self._index.distances(owner_id, vector, missing)
-        async with self._db.read() as session:
-            found = await store.resolve(session, owner_id, list(distances))
+        return _Look(query, vector, {hit.chunk_id: hit.distance for hit in dense}, lexical)
+
+    async def _measure(self, owner_id: str, look: _Look, found: Mapping[int, Found]) -> _Measured:
+        """Every hit of any query that may be seen, measured by this one."""
+        missing = [chunk_id for chunk_id in found if chunk_id not in look.distances]
+        distances = look.distances | await self._index.distances(owner_id, look.vector, missing)
         visible = {chunk_id: distance for chunk_id, distance in distances.items() if chunk_id in found}
-        scores = rank.fuse(visible, lexical)
-        texts = {i: f"{hit.title}\n{hit.heading}\n{hit.text}" for i, hit in found.items()}
-        best = self._relevant(rank.order(scores)[: max(k, LOOKED_AT)], rank.relevance(question, texts, visible))
-        return [_passage(found[i], visible[i], scores[i], places.of(i)) for i in best[:k]]
+        texts = {i: f"{found[i].title}\n{found[i].heading}\n{found[i].text}" for i in visible}
+        return _Measured(visible, rank.fuse(visible, look.lexical), rank.relevance(look.query, texts, visible))
 
     def _relevant(self, best: list[int], relevance: dict[int, float]) -> list[int]:
         """Nothing where not even one of the best reaches the floor, else those that are not far below it."""
@@ -107,6 +126,25 @@ class Retrieval:
             return dict(await store.lexical(session, owner_id, words, CANDIDATES, doc_ids))
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What one query found: distances and BM25 scores by chunk_id, best first."""
+
+    query: str
+    vector: Vectors
+    distances: dict[int, float]
+    lexical: dict[int, float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """Every visible hit by chunk_id: its distance from one query, its fused score and its relevance."""
+
+    distances: dict[int, float]
+    scores: dict[int, float]
+    relevance: dict[int, float]
+
+
 class Places(NamedTuple):
     """Each hit's place, from 1, in the two searches."""
 
@@ -116,6 +154,17 @@ class Places(NamedTuple):
     def of(self, chunk_id: int) -> Ranks:
         """The places of one hit."""
         return Ranks(self.dense.get(chunk_id), self.lexical.get(chunk_id))
+
+
+async def _together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of all, at the same time; where one fails the others are cancelled."""
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _places(best_first: Iterable[int]) -> dict[int, int]:
