@@ -12,6 +12,7 @@ import logging
 import re
 import secrets
 import socket
+import struct
 from collections.abc import Coroutine, Mapping
 from http import HTTPStatus
 from typing import Any, Protocol, TypeVar, cast
@@ -419,7 +420,13 @@ class ClientConnection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Give the request the means to break off its connection."""
         super().on_message_begin()
-        cast("Scope", self.scope)[ABORT] = self.transport.abort
+        cast("Scope", self.scope)[ABORT] = self._break_off
+
+    def _break_off(self) -> None:
+        # With a reset: a mere close would leave the kernel waiting to deliver what it holds.
+        if peer := self.transport.get_extra_info("socket"):
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:

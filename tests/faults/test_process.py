@@ -31,6 +31,7 @@ async def asking(
         yield server, client
 
 
+@pytest.mark.fault(38)
 @pytest.mark.parametrize("moment", [0.1, 1.3, 2.6])
 async def test_fault_38_a_killed_process_keeps_the_question_and_all_but_the_last_second(
     tmp_path: Path, models_dir: Path, moment: float
@@ -64,6 +65,7 @@ async def test_fault_38_a_killed_process_keeps_the_question_and_all_but_the_last
         assert len([one for one in fake.requests if "chat" in one.path]) == 1, "never generated again by itself"
 
 
+@pytest.mark.fault(40)
 async def test_fault_40_sigterm_lets_answers_finish_and_ends_the_rest_as_shutdown(
     tmp_path: Path, models_dir: Path
 ) -> None:
@@ -94,6 +96,7 @@ async def test_fault_40_sigterm_lets_answers_finish_and_ends_the_rest_as_shutdow
     assert "CancelledError" not in log
 
 
+@pytest.mark.fault(41)
 async def test_fault_41_a_second_signal_saves_and_leaves_at_once(tmp_path: Path, models_dir: Path) -> None:
     async with (
         FakeUpstream("ollama") as fake,

@@ -16,6 +16,7 @@ from tests.fakes.server import started_server
 from tests.fakes.upstream import FakeUpstream, Finish, Hold, Say
 
 
+@pytest.mark.fault(72)
 @pytest.mark.parametrize("extra", ["", "gzip on; gzip_types *; proxy_buffering on;"], ids=["stock", "gzip"])
 async def test_each_token_arrives_before_the_next_is_said(tmp_path: Path, models_dir: Path, extra: str) -> None:
     words = [f"word{n} " for n in range(20)]
@@ -43,6 +44,7 @@ async def test_each_token_arrives_before_the_next_is_said(tmp_path: Path, models
                 await client.aclose()
 
 
+@pytest.mark.fault(73)
 async def test_silence_is_filled_with_heartbeats_through_nginx(tmp_path: Path, models_dir: Path) -> None:
     gate = asyncio.Event()
     async with FakeUpstream() as fake:

@@ -1,0 +1,201 @@
+"""Clients that read slowly, not at all, vanish, storm, lie about where they were, or are two tabs (rows 26 to 35)."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import select
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lorestream.streaming.events import Done, Sources, Token
+from tests.fakes.reading import Stream, user_of
+from tests.fakes.upstream import Finish, Hold, Say
+from tests.faults.world import World, world
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(60)]
+
+WORDS = [f"w{n} " for n in range(50_000)]
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def at(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> AsyncIterator[World]:
+    settings = {"write_timeout_seconds": "1", "heartbeat_seconds": "0.2"}
+    async with world(tmp_path_factory.mktemp("client") / "data", models_dir, **settings) as one:
+        yield one
+        assert "Traceback" not in one.log()
+
+
+def raw_request(at: World, path: str, receive_buffer: int) -> socket.socket:
+    """A client that has sent its request and reads nothing by itself."""
+    host, _, port = at.server.url.removeprefix("http://").partition(":")
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    client.connect((host, int(port)))
+    token = at.client.http.headers["authorization"]
+    client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\n\r\n".encode())
+    return client
+
+
+@pytest.mark.fault(26)
+async def test_fault_26_a_client_that_never_reads_is_cut_off_and_its_answer_goes_on(at: World) -> None:
+    gate = asyncio.Event()
+    at.fake.play(Say(WORDS, together=True), Hold(gate), Finish())
+    async with at.client.ask(on_disconnect="continue") as first:
+        await first.until(Sources)
+    with raw_request(at, f"/runs/{first.run_id}/events", 4096) as client:
+        poll = select.poll()
+        poll.register(client, select.POLLERR | select.POLLHUP)
+        assert await asyncio.to_thread(poll.poll, 10_000), "the connection was broken off"
+        assert "did not read for 1 seconds" in at.log()
+    gate.set()
+    async with at.client.stream(f"/runs/{first.run_id}/events") as again:
+        await again.rest()
+    assert again.text == "".join(WORDS)
+    assert isinstance(again.terminal, Done)
+
+
+@pytest.mark.fault(27)
+async def test_fault_27_a_slow_reader_delays_nobody_and_resumes_exactly(at: World) -> None:
+    words = WORDS[:5000]
+    at.fake.play(Say(words, pause=0.0002), Finish())
+    async with at.client.ask(on_disconnect="continue") as fast:
+        await fast.until(Sources)
+        slow_socket = raw_request(at, f"/runs/{fast.run_id}/events", 4096)
+        slow = Stream(fast.response)
+        body = b""
+
+        async def drip() -> None:
+            nonlocal body
+            while len(body) < 20_000:
+                body += await asyncio.to_thread(slow_socket.recv, 256)
+                await asyncio.sleep(0.02)
+
+        dripping = asyncio.create_task(drip())
+        await fast.rest(10)
+        assert not dripping.done(), "the fast one did not wait for the slow one"
+        assert fast.text == "".join(words)
+        await dripping
+    slow_socket.close()
+    pieces = body.partition(b"\r\n\r\n")[2]
+    slow.feed(_unchunked(pieces))
+    async with at.client.stream(f"/runs/{fast.run_id}/events", headers={"Last-Event-ID": slow.ids[-1]}) as rest:
+        await rest.rest()
+    assert slow.text + rest.text == "".join(words)
+
+
+def _unchunked(data: bytes) -> bytes:
+    """The whole chunks of a chunked body."""
+    whole = b""
+    while True:
+        size, found, rest = data.partition(b"\r\n")
+        if not found or len(rest) < int(size, 16) + 2:
+            return whole
+        whole, data = whole + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
+
+
+@pytest.mark.fault(28)
+async def test_fault_28_the_kernel_looks_after_clients_that_vanish(at: World) -> None:
+    """A silent connection is probed after 15 s, three times in 30 s; /proc/net/tcp shows the kernel's timer of it."""
+    at.skip_chats()
+    at.fake.play(Hold())
+    with raw_request(at, "/query/stream/?question=capital+of+France", 65536) as client:
+        await at.next_chat()
+        mine, server = client.getsockname()[1], client.getpeername()[1]
+        timers = []
+        for line in (await asyncio.to_thread(Path("/proc/net/tcp").read_text)).splitlines()[1:]:
+            _, local, remote, _, _, timer, *_ = line.split()
+            if (int(local[-4:], 16), int(remote[-4:], 16)) == (server, mine):
+                timers.append(timer.split(":"))
+    ((kind, when),) = timers
+    assert kind in {"02", "01"}, "the keepalive timer, or that of unacknowledged bytes"
+    assert int(when, 16) <= 15 * 100
+
+
+@pytest.mark.fault(29)
+async def test_fault_29_fifty_reloads_during_one_answer_lose_nothing_and_ask_once(at: World) -> None:
+    chance = random.Random(29)
+    words = WORDS[:2000]
+    before = len(at.chats())
+    at.fake.play(Say(words, pause=0.0005), Finish())
+    async with at.client.ask(on_disconnect="continue") as stream:
+        await stream.until(Sources)
+    read = stream
+    ids, text, reloads = list(stream.ids), stream.text, 0
+    while read.terminal is None and reloads < 50:
+        reloads += 1
+        last = ids[-1]
+        async with at.client.stream(f"/runs/{stream.run_id}/events", headers={"Last-Event-ID": last}) as read:
+            for _ in range(chance.randrange(1, 5)):
+                if read.terminal is None:
+                    await read.more()
+        ids += read.ids
+        text += read.text
+    if read.terminal is None:
+        async with at.client.stream(f"/runs/{stream.run_id}/events", headers={"Last-Event-ID": ids[-1]}) as read:
+            await read.rest()
+        ids += read.ids
+        text += read.text
+    assert reloads == 50
+    assert text == "".join(words)
+    assert ids == [f"{stream.run_id}:{n}" for n in range(1, len(ids) + 1)]
+    assert len(at.chats()) == before + 1
+
+
+@pytest.mark.fault(30)
+async def test_fault_30_a_cursor_that_lies_is_told_so(at: World) -> None:
+    mine, other = await at.client.answer(), await at.client.answer()
+    events = f"/runs/{mine.run_id}/events"
+    for cursor, status in (
+        (other.ids[0], 409),
+        (f"{mine.run_id}:99999", 409),
+        ("garbage", 422),
+        ("x" * 10_240, 422),
+        (mine.ids[-1], 204),
+    ):
+        answer = await at.client.http.get(events, headers={"Last-Event-ID": cursor})
+        assert answer.status_code == status, cursor[:50]
+    assert (await at.client.http.get(events, params={"after": "-1"})).status_code == 422
+    assert (await at.client.http.get(f"/runs/{'0' * 32}/events")).status_code == 404
+    async with user_of(at.server, "stranger@example.com") as stranger:
+        foreign = await stranger.http.get(events, headers={"Last-Event-ID": mine.ids[0]})
+    assert foreign.status_code == 404
+
+
+@pytest.mark.fault(30)
+async def test_fault_30_no_cursor_at_all_breaks_a_resume(at: World) -> None:
+    mine = await at.client.answer()
+    loop = asyncio.get_running_loop()
+
+    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=80))
+    def check(cursor: str) -> None:
+        ours = f"{mine.run_id}{cursor}" if cursor.startswith(":") else cursor
+        asking = at.client.http.get(f"/runs/{mine.run_id}/events", headers={"Last-Event-ID": ours})
+        answer = asyncio.run_coroutine_threadsafe(asking, loop).result(10)
+        assert answer.status_code in {200, 204, 409, 422}
+
+    await asyncio.to_thread(check)
+
+
+@pytest.mark.fault(31)
+async def test_fault_31_two_tabs_see_the_same_stop(at: World) -> None:
+    at.fake.play(Say("Par"), Hold())
+    async with at.client.ask(on_disconnect="continue") as one:
+        await one.until(Token)
+        async with at.client.stream(f"/runs/{one.run_id}/events") as other:
+            await other.until(Token)
+            assert (await at.client.stop(one.run_id)).status_code == 202
+            await asyncio.gather(one.rest(2), other.rest(2))
+    assert one.events == other.events
+    assert one.ids == other.ids
+    assert isinstance(one.terminal, Done)
+    assert one.terminal.finish_reason == "cancelled"
+    stored = await at.stored(one.run_id)
+    assert (stored["status"], stored["content"]) == ("stopped", "Par")
