@@ -64,14 +64,16 @@ check: $(VENV)/.dev web/node_modules/.stamp ## formatting, lint, types, import d
 	@$(BIN)/lint-imports
 	@cd web && npm run --silent check
 	@$(BIN)/python tools/wire.py --check
+	@$(BIN)/python tools/guarantees.py --check
 
 fix: $(VENV)/.dev web/node_modules/.stamp ## format and apply the safe fixes
 	@$(BIN)/ruff check --fix --quiet src tests tools bench || true
 	@$(BIN)/ruff format --quiet src tests tools bench
 	@cd web && npm run --silent fix
 
-wire: $(VENV)/.dev web/node_modules/.stamp ## regenerate wire/ and the page's types from the code
+wire: $(VENV)/.dev web/node_modules/.stamp ## regenerate wire/, the page's types and docs/guarantees.md from the code
 	@$(BIN)/python tools/wire.py
+	@$(BIN)/python tools/guarantees.py
 	@cd web && npm run --silent wire
 
 test: $(VENV)/.dev src/lorestream/webui/index.html debian ## the whole suite: unit, contract, integration, browser
