@@ -9,12 +9,16 @@ from typing import Any
 
 import pytest
 
+from lorestream.conversations.models import Place, Question, Request
+from lorestream.errors import Busy
+from lorestream.library import Library
+from lorestream.settings import Settings
 from lorestream.streaming.events import Done, Error, Reasoning, Sources, Status, Token
 from tests.fakes.reading import QUESTION, Stream, user_of
 from tests.fakes.threads import Thread, asking
 from tests.fakes.upstream import Fail, Finish, Hold, Say
 
-ROUNDS = int(os.environ.get("LORESTREAM_TEST_ROUNDS", "10"))
+ROUNDS = int(os.environ.get("SOAK_ROUNDS", "10"))
 
 
 def said(messages: list[dict[str, Any]]) -> list[tuple[str, str]]:
@@ -310,3 +314,27 @@ async def test_whoever_leaves_the_line_gives_his_place_back(tmp_path: Path, mode
             await one.rest(2)
         assert (await first.answer("What is the capital of France, now?")).text
         assert len(fake.chats) == 2
+
+
+async def test_a_run_that_cannot_begin_leaves_no_answer_running(
+    tmp_path: Path, models_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models").symlink_to(models_dir)
+    library = Library(Settings(data_dir=tmp_path, model="reader"))
+    await library.open()
+    try:
+        conversation = await library.conversations.create("alice", "", None)
+
+        async def refuse(_run_id: str) -> None:
+            raise Busy
+
+        monkeypatch.setattr(library.runs.log, "create", refuse)
+        place, request = Place(conversation.conversation_id, newest=True), Request("a", "hash")
+        with pytest.raises(Busy):
+            await library.conversations.ask("alice", place, Question("What?"), request, "continue")
+        _, (question, answer) = await library.conversations.get("alice", conversation.conversation_id)
+        assert (question.content, answer.status) == ("What?", "failed")
+        assert answer.error is not None
+        assert library.admission.load("reader") == (0, 0)
+    finally:
+        await library.close()

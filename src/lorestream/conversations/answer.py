@@ -12,7 +12,7 @@ from lorestream.admission import Admission, Ticket
 from lorestream.conversations import citations, prompt
 from lorestream.conversations.models import Begun, Question, Turn
 from lorestream.conversations.store import MessageStore
-from lorestream.errors import Gone, LimitReached, RunFailed
+from lorestream.errors import Gone, Internal, LimitReached, RunFailed
 from lorestream.providers.base import ChatModel, Delta, Finish, Generation, Prompt, PromptPassage
 from lorestream.providers.catalogue import Catalogue
 from lorestream.retrieval.models import Passage
@@ -37,7 +37,7 @@ from lorestream.streaming.events import (
     message_status,
 )
 from lorestream.streaming.log import RunLog
-from lorestream.streaming.runs import OnDisconnect, Outcome, Reader, Runs, Stopped
+from lorestream.streaming.runs import OnDisconnect, Outcome, Reader, Runs, Stopped, Work
 from lorestream.streaming.sse import MAX_TOKEN_CHARACTERS, split_token
 
 SNIPPET_CHARACTERS = 300
@@ -117,11 +117,20 @@ class Answers:
         try:
             begun = await begin()
             work = _Answering(self, owner_id, begun, chosen, ticket)
-            reader = await self.runs.start(begun.run_id, work, on_disconnect=on_disconnect, narrate=narrate)
+            reader = await self._start(begun, work, on_disconnect, narrate=narrate)
         except BaseException:
             ticket.leave()
             raise
         return Started(begun.run_id, begun.answer_id, reader)
+
+    async def _start(self, begun: Begun, work: Work, on_disconnect: OnDisconnect, *, narrate: bool) -> Reader:
+        """Begin the run of a stored question; where that fails its answer has failed, so that none runs for ever."""
+        try:
+            return await self.runs.start(begun.run_id, work, on_disconnect=on_disconnect, narrate=narrate)
+        except Exception:
+            failure = error_event(Internal(), begun.answer_id, begun.conversation_id)
+            await self.store.finish(begun.run_id, Fold(), "failed", failure)
+            raise
 
 
 class _Answering:

@@ -75,13 +75,17 @@ class MessageStore:
         return begun
 
     async def finish(self, run_id: str, fold: Fold, status: MessageStatus, terminal: Terminal) -> bool:
-        """Save an ended answer; False when the run had been ended already (by recovery), which stands."""
+        """Save an ended answer; False when the run had been ended already (by recovery), which stands.
+
+        An answer that was deleted meanwhile has nothing to save, and has not been ended by anyone else.
+        """
         values = {**_content(fold), "status": status, **_ending(terminal)}
         async with self._db.write() as session:
             result = await session.execute(
                 update(Message).where(Message.run_id == run_id, Message.status == "running").values(values)
             )
-        return bool(result.rowcount)  # type: ignore[attr-defined]
+            saved = bool(result.rowcount)  # type: ignore[attr-defined]
+            return saved or await session.scalar(select(Message.run_id).where(Message.run_id == run_id)) is None
 
     async def checkpoint(self, folds: Iterable[tuple[str, Fold]]) -> None:
         """Save what running answers hold so far, all in one transaction and one statement."""

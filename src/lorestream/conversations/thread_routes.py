@@ -37,8 +37,12 @@ def _not_blank(text: str) -> str:
     return text
 
 
+def _one_line(text: str) -> str:
+    return " ".join(_not_blank(text).split())
+
+
 QuestionText = Annotated[str, Field(min_length=1, max_length=4000), AfterValidator(_not_blank)]
-Title = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_not_blank)]
+Title = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_line)]
 DocIds = Annotated[list[Annotated[str, Field(min_length=1, max_length=64)]], Field(min_length=1, max_length=200)]
 ModelName = Annotated[str, Field(min_length=1, max_length=256)]
 ClientRequestId = Annotated[str, Field(min_length=1, max_length=128)]
