@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # `uv.toml`-free locks: hashes only, no index lines, so any mirror serves them.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url
 
-.PHONY: help setup run dev check fix test bench lock wire clean debian
+.PHONY: help setup run dev check fix test soak bench lock wire clean debian
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ wire: $(VENV)/.dev web/node_modules/.stamp ## regenerate wire/, the page's types
 test: $(VENV)/.dev src/lorestream/webui/index.html debian ## the whole suite: unit, contract, integration, browser
 	@cd web && npm run --silent test
 	@$(BIN)/python -m pytest $(ARGS)
+
+soak: $(VENV)/.dev src/lorestream/webui/index.html debian ## the long counts of the fault suite, and what was measured
+	@$(BIN)/python -m pytest tests/faults --soak --timeout 7200 $(ARGS)
 
 bench: $(VENV)/.dev debian ## side-by-side measurements (bench/README.md)
 	@$(BIN)/python -m bench

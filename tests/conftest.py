@@ -26,6 +26,7 @@ def pytest_asyncio_loop_factories(
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--screenshots docs`` makes the browser tests renew the pictures of the documentation."""
+    parser.addoption("--soak", action="store_true", help="the long counts of the fault suite (make soak)")
     parser.addoption("--screenshots", type=Path, help="folder to put pictures of the page into")
 
 

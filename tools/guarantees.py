@@ -37,7 +37,7 @@ PROMISES = {
 
 GROUPS: dict[str, dict[int, tuple[str, str]]] = {
     "The model's server": {
-        1: ("It refuses the connection.", "`model_unavailable` within 2 s; after five in a row the next try waits 10 s."),
+        1: ("It refuses the connection.", "`model_unavailable` within 2 s; after five in a row no try for 10 s."),
         2: ("It never accepts the connection, or has no address.", "`model_unavailable` at the connect timeout."),
         3: ("It answers 429.", "A `Retry-After` up to 30 s is waited for once, else `model_rate_limited`."),
         4: ("It answers 502 or 503, perhaps with a page.", "`model_unavailable`; the page is never shown."),
