@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from lorestream.accounts.service import Accounts
-from lorestream.admission import Admission
+from lorestream.admission import Admission, Seats
 from lorestream.conversations.answer import Answers
 from lorestream.conversations.store import MessageStore
 from lorestream.conversations.threads import Conversations
@@ -68,6 +68,7 @@ class Library:
         self.admission = Admission(
             settings.model_concurrency, settings.max_queued_runs, settings.max_runs_per_user, {READER}
         )
+        self.stream_seats = Seats(settings.max_streams_per_user, "open answer streams")
         self.answers = Answers(store, self.retrieval, self.catalogue, self.runs, self.admission, settings)
         self.conversations = Conversations(self.db, self.answers)
         self._store = store

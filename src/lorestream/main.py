@@ -20,6 +20,7 @@ from starlette.staticfiles import StaticFiles
 from lorestream import __version__
 from lorestream.accounts.routes import router as accounts_router
 from lorestream.accounts.service import Accounts
+from lorestream.admission import Seats
 from lorestream.conversations.answer import Answers
 from lorestream.conversations.routes import router as runs_router
 from lorestream.conversations.thread_routes import router as conversations_router
@@ -55,6 +56,7 @@ class State(TypedDict):
     answers: Answers
     loop_watch: LoopWatch
     conversations: Conversations
+    stream_seats: Seats
 
 
 def create_app(library: Library) -> FastAPI:
@@ -74,6 +76,7 @@ def create_app(library: Library) -> FastAPI:
                 answers=library.answers,
                 loop_watch=watch,
                 conversations=library.conversations,
+                stream_seats=library.stream_seats,
             )
 
     settings = library.settings

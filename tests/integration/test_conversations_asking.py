@@ -338,3 +338,34 @@ async def test_a_run_that_cannot_begin_leaves_no_answer_running(
         assert library.admission.load("reader") == (0, 0)
     finally:
         await library.close()
+
+
+async def test_open_streams_of_one_user_are_limited_and_the_last_is_refused_before_it_is_stored(
+    tmp_path: Path, models_dir: Path
+) -> None:
+    async with (
+        asking(tmp_path, models_dir, max_streams_per_user="2") as (fake, server, client),
+        user_of(server, "b@example.com") as bob,
+    ):
+        fake.play(Say("first"), Hold())
+        thread = await Thread.begin(client)
+        async with thread.ask() as one:
+            await one.until(Token)
+            async with client.stream(f"/runs/{one.run_id}/events") as other_tab:
+                await other_tab.until(Token)
+                for method, path in (
+                    ("POST", f"{thread.path}/questions"),
+                    ("GET", f"/query/stream/?question={QUESTION}"),
+                    ("GET", f"/runs/{one.run_id}/events"),
+                ):
+                    body = {"question": QUESTION} if method == "POST" else None
+                    refused = await client.http.request(method, path, json=body)
+                    assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+                assert len((await thread.read())["messages"]) == 2
+                async with (await Thread.begin(bob)).ask() as theirs:
+                    await theirs.rest()
+                await client.stop(one.run_id)
+                await other_tab.rest(2)
+            await one.rest(2)
+        for _ in range(3):  # more often than there are seats
+            assert (await thread.answer()).terminal

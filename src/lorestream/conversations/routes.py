@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from pydantic import BaseModel, ConfigDict
 
 from lorestream.accounts.routes import CurrentUser
+from lorestream.admission import Seats
 from lorestream.conversations.answer import Answers
 from lorestream.errors import Conflict
 from lorestream.http import EventStream, from_state
@@ -25,13 +27,31 @@ SettingsDep = Annotated[Settings, from_state("settings")]
 RunId = Annotated[str, Path(max_length=64)]
 
 
+async def stream_seat(user: CurrentUser, seats: Annotated[Seats, from_state("stream_seats")]) -> AsyncIterator[None]:
+    """One of the caller's open streams until the response has ended. Raises RateLimited, before anything is stored."""
+    give_back = seats.take(user.user_id)
+    try:
+        yield
+    finally:
+        give_back()
+
+
+# For every route that answers with an event stream.
+OneStream = Depends(stream_seat)
+
+
 def event_stream(run_id: str, reader: Reader, settings: Settings) -> EventStream:
     """A reader's frames as the response of a stream."""
     headers = {**sse.HEADERS, "X-Run-Id": run_id}
     return EventStream(reader, headers, sse.RETRY, settings.heartbeat_seconds, settings.write_timeout_seconds)
 
 
-@router.get("/runs/{run_id}/events", response_class=Response, responses={200: {"content": {"text/event-stream": {}}}})
+@router.get(
+    "/runs/{run_id}/events",
+    dependencies=[OneStream],
+    response_class=Response,
+    responses={200: {"content": {"text/event-stream": {}}}},
+)
 async def follow(
     user: CurrentUser,
     answers: AnswersDep,

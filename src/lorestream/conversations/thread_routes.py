@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, Field, model_validator
 from lorestream.accounts.routes import CurrentUser
 from lorestream.conversations import export
 from lorestream.conversations.models import Conversation, Place, Question, Rating, Request, StoredMessage
-from lorestream.conversations.routes import SettingsDep, event_stream
+from lorestream.conversations.routes import OneStream, SettingsDep, event_stream
 from lorestream.conversations.threads import Conversations
 from lorestream.errors import InvalidInput
 from lorestream.http import Body, from_state
@@ -212,7 +212,7 @@ async def export_conversation(
     return Response(content, media_type=media_type, headers=headers)
 
 
-@router.post("/{conversation_id}/questions", response_class=Response, responses=STREAM)
+@router.post("/{conversation_id}/questions", dependencies=[OneStream], response_class=Response, responses=STREAM)
 async def ask(
     user: CurrentUser, conversations: ConversationsDep, settings: SettingsDep, conversation_id: Id, body: Asking
 ) -> Response:
@@ -225,7 +225,12 @@ async def ask(
     return event_stream(started.run_id, started.reader, settings)
 
 
-@router.post("/{conversation_id}/messages/{message_id}/regenerate", response_class=Response, responses=STREAM)
+@router.post(
+    "/{conversation_id}/messages/{message_id}/regenerate",
+    dependencies=[OneStream],
+    response_class=Response,
+    responses=STREAM,
+)
 async def regenerate(
     user: CurrentUser,
     conversations: ConversationsDep,

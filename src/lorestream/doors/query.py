@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 
 from lorestream.accounts.routes import CurrentUser
 from lorestream.conversations.models import Question
-from lorestream.conversations.routes import AnswersDep, SettingsDep, event_stream, follow
+from lorestream.conversations.routes import AnswersDep, OneStream, SettingsDep, event_stream, follow
 from lorestream.errors import LorestreamError, failure
 from lorestream.http import Body, client_ip, from_state, unless_gone
 from lorestream.limits import RateLimiter
@@ -43,6 +43,7 @@ class QueryBody(Body):
 
 @router.get(
     "/query/stream/",
+    dependencies=[OneStream],
     response_class=Response,
     responses={200: {"content": {"text/event-stream": {}}, "description": "sources, token…, done or error"}},
 )
