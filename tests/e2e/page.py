@@ -74,6 +74,15 @@ async def register(page: Page, url: str) -> None:
     await expect(page.get_by_test_id("question")).to_be_visible(timeout=WAIT_MS)
 
 
+async def log_in(page: Page, url: str) -> None:
+    """Log in to the account that ``register`` would make."""
+    await page.goto(url)
+    await page.get_by_test_id("login-email").fill("ada@example.com")
+    await page.get_by_test_id("login-password").fill("a kettle and a cup")
+    await page.get_by_test_id("login-submit").click()
+    await expect(page.get_by_test_id("question")).to_be_visible(timeout=WAIT_MS)
+
+
 async def upload(page: Page, path: Path) -> None:
     """Add a document, and wait until it can be asked."""
     await page.get_by_test_id("file-input").first.set_input_files(path)

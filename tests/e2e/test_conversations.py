@@ -7,9 +7,10 @@ import json
 import re
 from pathlib import Path
 
+import httpx
 from playwright.async_api import Locator, Page, expect
 
-from tests.e2e.page import WAIT_MS, ask, browsing, chats, handbook, register, served, until_asked, upload
+from tests.e2e.page import WAIT_MS, ask, browsing, chats, handbook, log_in, register, served, until_asked, upload
 from tests.fakes.tcp import cable_to
 from tests.fakes.upstream import Finish, Hold, Say
 
@@ -199,7 +200,7 @@ async def test_a_rating_stays(tmp_path: Path, models_dir: Path) -> None:
     async with served(tmp_path, models_dir) as (fake, server), browsing() as page:
         await register(page, server.url)
         await upload(page, handbook(tmp_path))
-        fake.play(Say("Three years [1].", reasoning=False), Finish())
+        fake.play(Say("Three years [1]."), Finish())
         await ask(page)
         await answered(page, "Three years")
         await page.get_by_test_id("thumb-down").click()
@@ -236,7 +237,7 @@ async def test_conversations_are_found_renamed_exported_and_deleted(
         await open_menu(page, "How long")
         if screenshots:
             await page.screenshot(path=screenshots / "page-menu.png")
-        await page.get_by_test_id("rename").and_(page.locator(":visible")).click()
+        await page.get_by_test_id("rename").click()
         await page.get_by_test_id("rename-input").fill("Warranty: 3/2?")
         await page.get_by_test_id("rename-input").press("Enter")
         await expect(items.filter(has_text="Warranty: 3/2?")).to_have_count(1, timeout=WAIT_MS)
@@ -244,7 +245,7 @@ async def test_conversations_are_found_renamed_exported_and_deleted(
         for kind, extension in (("markdown", "md"), ("json", "json")):
             await open_menu(page, "Warranty")
             async with page.expect_download() as download:
-                await page.get_by_test_id(f"export-{kind}").and_(page.locator(":visible")).click()
+                await page.get_by_test_id(f"export-{kind}").click()
             file = await download.value
             assert file.suggested_filename == f"Warranty 3 2.{extension}"
             content = (await file.path()).read_text()
@@ -255,7 +256,7 @@ async def test_conversations_are_found_renamed_exported_and_deleted(
         await page.get_by_role("link", name="Warranty").click()
         await answered(page, "Three years")
         await open_menu(page, "Warranty")
-        await page.get_by_test_id("delete-conversation").and_(page.locator(":visible")).click()
+        await page.get_by_test_id("delete-conversation").click()
         await page.get_by_test_id("confirm").click()
         await expect(items).to_have_count(1, timeout=WAIT_MS)
         await expect(page).to_have_url(f"{server.url}/")
@@ -280,3 +281,86 @@ async def test_a_conversation_stays_bound_to_its_documents(tmp_path: Path, model
         await page.go_back()
         await page.get_by_role("button", name="No longer only in").click()
         await expect(page.get_by_test_id("scope")).to_have_count(0, timeout=WAIT_MS)
+
+
+async def test_the_list_goes_on_as_it_is_scrolled(tmp_path: Path, models_dir: Path) -> None:
+    async with served(tmp_path, models_dir) as (_, server), browsing() as page:
+        headers = server.register("ada@example.com", "a kettle and a cup")
+        async with httpx.AsyncClient(base_url=server.url, headers=headers) as client:
+            for number in range(60):
+                (await client.post("/conversations/", json={"title": f"Number {number}"})).raise_for_status()
+        await log_in(page, server.url)
+        items = page.get_by_test_id("conversation-item")
+        await expect(items.first).to_contain_text("Number 59", timeout=WAIT_MS)
+        await expect(items).to_have_count(50)
+        await items.last.scroll_into_view_if_needed()
+        await expect(items).to_have_count(60, timeout=WAIT_MS)
+        await expect(items.last).to_contain_text("Number 0")
+
+
+async def test_what_another_tab_does_is_seen_and_escape_keeps_a_title(tmp_path: Path, models_dir: Path) -> None:
+    async with served(tmp_path, models_dir) as (fake, server), browsing() as page:
+        await register(page, server.url)
+        await upload(page, handbook(tmp_path))
+        fake.play(Say("Three years [1]."), Finish())
+        await ask(page)
+        await answered(page, "Three years")
+        other = await page.context.new_page()
+        await other.goto(page.url)
+        await answered(other, "Three years")
+        await page.bring_to_front()
+
+        for key, title in (("Escape", "How long"), ("Enter", "Guarantee")):
+            await open_menu(page, "How long")
+            await page.get_by_test_id("rename").click()
+            await page.get_by_test_id("rename-input").fill("Guarantee")
+            await page.get_by_test_id("rename-input").press(key)
+            await expect(page.get_by_test_id("rename-input")).to_have_count(0)
+            for tab in (page, other):
+                await expect(tab.get_by_test_id("conversation-item")).to_contain_text(title, timeout=WAIT_MS)
+
+        await open_menu(page, "Guarantee")
+        await page.get_by_test_id("delete-conversation").click()
+        await page.get_by_test_id("confirm").click()
+        await expect(other.get_by_text("There is no such conversation.")).to_be_visible(timeout=WAIT_MS)
+        await expect(answer_of(other)).to_have_count(0)
+        await expect(other.get_by_test_id("conversation-item")).to_have_count(0)
+
+
+async def test_a_refused_question_is_kept_to_be_asked_again(tmp_path: Path, models_dir: Path) -> None:
+    async with served(tmp_path, models_dir, max_runs_per_user="1") as (fake, server), browsing() as page:
+        await register(page, server.url)
+        await upload(page, handbook(tmp_path))
+        gate = asyncio.Event()
+        fake.play(Say("Three years "), Hold(gate), Finish())
+        await ask(page)
+        await expect(answer_of(page)).to_contain_text("Three years", timeout=WAIT_MS)
+        await page.get_by_test_id("new-conversation").click()
+        await ask(page, "How full may the kettle be?")
+        await expect(page.get_by_test_id("answer-error")).to_contain_text("already", timeout=WAIT_MS)
+        gate.set()
+        await expect(page.locator('[data-testid="conversation-item"][data-busy="true"]')).to_have_count(0)
+        fake.play(Say("Never above the mark [1]."), Finish())
+        await page.get_by_role("button", name="Ask again").click()
+        await answered(page, "Never above the mark")
+        await expect(page.get_by_test_id("answer-error")).to_have_count(0)
+
+
+async def test_on_a_phone_conversations_are_in_the_drawer(tmp_path: Path, models_dir: Path) -> None:
+    async with served(tmp_path, models_dir) as (fake, server), browsing(360, 740) as page:
+        await register(page, server.url)
+        await upload(page, handbook(tmp_path))
+        for question in ("How long does the warranty last?", "How full may the kettle be?"):
+            await page.get_by_test_id("open-library").click()
+            await page.get_by_test_id("new-conversation").click()
+            fake.play(Say(f"{question} Indeed [1]."), Finish())
+            await ask(page, question)
+            await answered(page, question)
+        await page.get_by_test_id("open-library").click()
+        await expect(answer_of(page)).to_be_hidden()
+        await page.go_back()
+        await expect(answer_of(page)).to_contain_text("How full")
+        await page.get_by_test_id("open-library").click()
+        await page.get_by_role("link", name="How long").click()
+        await answered(page, "How long")
+        await expect(page.get_by_test_id("conversation-item").first).to_be_hidden()

@@ -1,4 +1,10 @@
-import { infiniteQueryOptions, queryOptions, type InfiniteData, type QueryClient } from "@tanstack/react-query";
+import {
+  infiniteQueryOptions,
+  keepPreviousData,
+  queryOptions,
+  type InfiniteData,
+  type QueryClient,
+} from "@tanstack/react-query";
 
 import { authorisedFetch, requestJson } from "./http";
 import { readProblem } from "./problem";
@@ -23,6 +29,8 @@ export const conversationsQuery = (q = "") =>
     },
     initialPageParam: "",
     getNextPageParam: (page) => page.next_cursor,
+    // The last list stays until the next has come.
+    placeholderData: keepPreviousData,
     select: (data) => data.pages.flatMap((page) => page.items),
   });
 
@@ -36,9 +44,9 @@ export const conversationQuery = (id: string) =>
 export async function createConversation(client: QueryClient, docIds: string[] | null): Promise<string> {
   const created = await send<Conversation>(ALL, "POST", docIds ? { doc_ids: docIds } : {});
   const { conversation_id: id } = created;
-  // Known to be empty: its page need not ask.
   client.setQueryData(conversationQuery(id).queryKey, { ...created, messages: [] });
-  refreshConversation(client, id);
+  void client.invalidateQueries({ queryKey: ["conversations"] });
+  tellTabs(id);
   return id;
 }
 

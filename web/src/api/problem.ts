@@ -7,9 +7,11 @@ export class Problem extends Error {
   readonly retryable: boolean;
   /** Seconds that the server asks us to wait. */
   readonly retryAfter: number | null;
+  /** The run that the same request began before, whose events are no longer kept. */
+  readonly runId: string | null;
 
   constructor(
-    document: Pick<ProblemDocument, "code" | "message" | "status" | "retryable">,
+    document: Pick<ProblemDocument, "code" | "message" | "status" | "retryable" | "run_id">,
     retryAfter?: number | null,
   ) {
     super(document.message);
@@ -17,6 +19,7 @@ export class Problem extends Error {
     this.status = document.status;
     this.retryable = document.retryable;
     this.retryAfter = retryAfter ?? null;
+    this.runId = document.run_id ?? null;
   }
 }
 
@@ -39,7 +42,9 @@ export function toProblem(status: number, body: string, retryAfter: string | nul
   const message =
     typeof document?.message === "string" ? document.message : `The server answered with status ${status}.`;
   const code = typeof document?.code === "string" ? document.code : UNSTATED;
-  return new Problem({ code, message, status, retryable: document?.retryable === true || status >= 502 }, wait);
+  const retryable = document?.retryable === true || status >= 502;
+  const runId = typeof document?.run_id === "string" ? { run_id: document.run_id } : {};
+  return new Problem({ code, message, status, retryable, ...runId }, wait);
 }
 
 export async function readProblem(response: Response): Promise<Problem> {

@@ -34,6 +34,7 @@ export interface Problem {
   message: string;
   retryable: boolean;
   status: number;
+  run_id?: string;
 }
 
 /** A stored run; what the API's description leaves open inside it is as in the events. */

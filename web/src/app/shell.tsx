@@ -37,6 +37,10 @@ export function Shell() {
   };
   const openSource = ({ doc_id: docId, title, page, start, end, n }: Source) =>
     open({ docId, title, page, passage: { start, end }, citation: n });
+  const openConversation = (id: string | null) => {
+    goTo(id);
+    if (id === null) document.getElementById("question")?.focus();
+  };
   const askOnly = ({ doc_id: docId }: Document) => {
     closeDrawer();
     scope.add(docId);
@@ -62,7 +66,7 @@ export function Shell() {
         <div className={styles.brand}>
           <Logo />
         </div>
-        <Conversations currentId={conversationId} busy={busy} onOpen={goTo} />
+        <Conversations currentId={conversationId} busy={busy} onOpen={openConversation} />
         <div className={styles.library}>
           <Library uploads={uploads} onChooseFiles={chooseFiles} onOpen={openDocument} onAskOnly={askOnly} />
         </div>

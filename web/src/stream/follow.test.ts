@@ -134,6 +134,13 @@ describe("ask", () => {
     expect(pauses).toEqual([2000, 3000]);
   });
 
+  it("takes the stored answer when the same question was answered long ago", async () => {
+    const known = Response.json({ code: "conflict", message: "Answered.", run_id: "r1" }, { status: 409 });
+    const { link, asked } = scripted(unreachable(), known, refused(410), snapshot({ content: "Stored.", model: "m" }));
+    expect((await fold(ask(link, QUESTION, signal))).state).toMatchObject({ phase: "done", text: "Stored." });
+    expect(asked).toEqual(["/query", "/query", "/runs/r1/events", "/runs/r1"]);
+  });
+
   it("ends without a word when it is aborted", async () => {
     const abort = new AbortController();
     const { link } = scripted(new DOMException("", "AbortError"));

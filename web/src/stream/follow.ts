@@ -68,6 +68,12 @@ export async function* ask(link: Link, asking: Asking, signal: AbortSignal): Asy
       return;
     }
     const problem = response && (await readProblem(response));
+    if (problem?.runId) {
+      // It was heard before, longer ago than its events are kept.
+      yield { kind: "run", runId: problem.runId };
+      yield* resume(link, { runId: problem.runId, seq: 0 }, signal);
+      return;
+    }
     if (problem && !(problem.code === UNSTATED && problem.retryable)) {
       yield { kind: "refused", problem };
       return;

@@ -1,4 +1,4 @@
-import { useId, useRef, type ComponentProps, type ReactNode, type ToggleEvent } from "react";
+import { useId, useRef, useState, type ComponentProps, type ReactNode, type ToggleEvent } from "react";
 
 import { IconButton } from "./button";
 import { Icon, type IconName } from "./icon";
@@ -11,6 +11,7 @@ export function Menu({ label, children, ...rest }: { label: string; children: Re
   const id = useId();
   const button = useRef<HTMLButtonElement>(null);
   const list = useRef<HTMLDivElement>(null);
+  const [open, setOpen] = useState(false);
   // The list lies in the top layer, so that nothing that scrolls cuts it off: it is put beside its button by hand.
   const place = ({ newState }: ToggleEvent) => {
     if (newState !== "open" || !button.current || !list.current) return;
@@ -29,10 +30,11 @@ export function Menu({ label, children, ...rest }: { label: string; children: Re
         id={id}
         popover="auto"
         className={styles.menu}
+        onBeforeToggle={({ newState }) => setOpen(newState === "open")}
         onToggle={place}
         onClick={() => list.current?.hidePopover()}
       >
-        {children}
+        {open && children}
       </div>
     </>
   );

@@ -35,10 +35,7 @@ export function Chat(props: Props) {
   const running = useRunning(turns.at(-1)?.exchange ?? undefined);
   const { scrollRef, contentRef, atEnd, toEnd } = useStickToEnd();
   useEscape(escapeStops && running ? () => running.stop() : null);
-  useEffect(() => {
-    toEnd();
-    question.current?.focus({ preventScroll: true });
-  }, [conversationId, toEnd]);
+  useEffect(toEnd, [conversationId, toEnd]);
 
   const id = conversationId ?? "";
   const actions: TurnActions = {

@@ -2,6 +2,7 @@ import { useQuery } from "@tanstack/react-query";
 import { useEffect, useMemo, useSyncExternalStore } from "react";
 
 import { conversationQuery } from "../../api/conversations";
+import { Problem } from "../../api/problem";
 import type { Message } from "../../api/types";
 import { choicesIn, type ChatSession } from "./chat-session";
 import { activePath } from "./tree";
@@ -12,8 +13,10 @@ const NONE: readonly Message[] = [];
 /** The active branch of a conversation, what is running in it being followed; null is one that does not exist yet. */
 export function useConversation(session: ChatSession, id: string | null) {
   const live = useSyncExternalStore(session.subscribe, session.getLive);
-  const { data, error, isLoading } = useQuery({ ...conversationQuery(id ?? ""), enabled: id !== null });
-  const messages = id === null ? NONE : (data?.messages ?? NONE);
+  const { data, error: failure, isLoading } = useQuery({ ...conversationQuery(id ?? ""), enabled: id !== null });
+  // Without a connection what was read before stays; what is deleted goes.
+  const error = data && !(failure instanceof Problem && failure.status === 404) ? null : failure;
+  const messages = id === null || error ? NONE : (data?.messages ?? NONE);
 
   useEffect(() => {
     if (id !== null) session.join(id, messages);
@@ -29,8 +32,8 @@ export function useConversation(session: ChatSession, id: string | null) {
       turns: turnsOf(messages, choices, exchanges),
       /** Where the next question goes: after the last answer of the active branch. */
       leafId: activePath(messages, choices).at(-1)?.message_id ?? null,
-      error: data ? null : error,
+      error,
       isLoading,
     };
-  }, [live, id, messages, data, error, isLoading]);
+  }, [live, id, messages, error, isLoading]);
 }
