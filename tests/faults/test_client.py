@@ -7,6 +7,7 @@ import random
 import select
 import socket
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -199,3 +200,29 @@ async def test_fault_31_two_tabs_see_the_same_stop(at: World) -> None:
     assert one.terminal.finish_reason == "cancelled"
     stored = await at.stored(one.run_id)
     assert (stored["status"], stored["content"]) == ("stopped", "Par")
+
+
+@pytest.mark.fault(35)
+async def test_fault_35_one_stream_too_many_is_refused_and_the_open_ones_go_on(
+    tmp_path: Path, models_dir: Path
+) -> None:
+    async with world(tmp_path / "data", models_dir, max_streams_per_user="6") as own:
+        gate = asyncio.Event()
+        own.fake.play(Say("Par"), Hold(gate), Say("is"), Finish(), always=True)
+        async with AsyncExitStack() as opened:
+            streams = [await opened.enter_async_context(own.client.ask(on_disconnect="continue")) for _ in range(6)]
+            await asyncio.gather(*(stream.until(Token) for stream in streams))
+            for path in ("/query/stream/?question=Why", f"/runs/{streams[0].run_id}/events"):
+                refused = await own.client.http.get(path)
+                assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+                assert refused.headers["retry-after"]
+            assert len(own.chats()) == 6, "nothing was asked"
+            async with user_of(own.server, "other@example.com") as other:
+                assert (await other.http.get("/query/stream/?question=Why")).status_code == 200
+            await streams[0].response.aclose()
+            async with asyncio.timeout(2):
+                while (await own.client.http.get(f"/runs/{'0' * 32}/events")).status_code != 404:
+                    pass
+            gate.set()
+            await asyncio.gather(*(stream.rest() for stream in streams[1:]))
+        assert {stream.text for stream in streams[1:]} == {"Paris"}

@@ -7,15 +7,18 @@ import resource
 import signal
 import socket
 import time
+from datetime import datetime
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 
-from lorestream.streaming.events import Done, Token
+from lorestream.streaming.events import Done, Error, Token
 from tests.fakes.upstream import Finish, Hold, Say
 from tests.faults.world import world
+
+FAKETIME = list(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 
 
 @pytest.mark.fault(44)
@@ -73,6 +76,46 @@ async def test_fault_48_without_file_descriptors_old_streams_live_and_the_server
         again = await at.client.answer()
         assert isinstance(again.terminal, Done), again.terminal
         assert process.is_running()
+
+
+@pytest.mark.fault(50)
+async def test_fault_50_a_clock_that_jumps_moves_no_stream_and_no_timeout(
+    tmp_path: Path, models_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert FAKETIME, "install libfaketime"
+    clock = tmp_path / "clock"
+    clock.write_text("+0s")
+    monkeypatch.setenv("LD_PRELOAD", str(FAKETIME[0]))
+    monkeypatch.setenv("FAKETIME_TIMESTAMP_FILE", str(clock))
+    monkeypatch.setenv("FAKETIME_CACHE_DURATION", "1")
+    monkeypatch.setenv("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+    settings = {"first_token_timeout_seconds": "2", "heartbeat_seconds": "0.2"}
+    async with world(tmp_path / "data", models_dir, **settings) as at:
+        monkeypatch.undo()
+        for jump, shown in (("+3600s", 3600), ("-3600s", -3600)):
+            gate = asyncio.Event()
+            at.fake.play(Say("Par"), Hold(gate), Say("is"), Finish())
+            async with at.client.ask() as stream:
+                await stream.until(Token)
+                clock.write_text(jump)
+                beats = stream.raw.count(b": hb\n")
+                while stream.raw.count(b": hb\n") < beats + 8:
+                    await stream.more(2)
+                gate.set()
+                await stream.rest(5)
+            assert isinstance(stream.terminal, Done)
+            assert stream.text == "Paris"
+            assert 0 <= stream.terminal.timings.total_ms < 10_000
+            at.client.http.headers.update(await asyncio.to_thread(at.server.log_in))
+            stored = (await at.client.http.get(f"/runs/{stream.run_id}")).json()
+            told = datetime.fromisoformat(stored["updated_at"]).timestamp() - time.time()
+            assert abs(told - shown) < 60, "the server's clock did jump"
+            at.fake.play(Hold())
+            began = time.monotonic()
+            silent = await at.client.answer()
+            assert isinstance(silent.terminal, Error)
+            assert silent.terminal.code == "first_token_timeout"
+            assert 1.9 < time.monotonic() - began < 4
 
 
 async def _answers(url: str) -> bool:

@@ -161,6 +161,7 @@ async def test_a_question_outlives_its_connection(tmp_path: Path, models_dir: Pa
         assert stream.text + again.text == "before after"
 
 
+@pytest.mark.fault(32)
 async def test_eight_submits_of_one_request_are_one_generation(tmp_path: Path, models_dir: Path) -> None:
     async with asking(tmp_path, models_dir) as (fake, _, client):
         gate = asyncio.Event()
@@ -183,6 +184,7 @@ async def test_eight_submits_of_one_request_are_one_generation(tmp_path: Path, m
         assert len((await thread.read())["messages"]) == 2
 
 
+@pytest.mark.fault(32)
 async def test_a_request_id_stands_for_one_request(tmp_path: Path, models_dir: Path) -> None:
     async with asking(tmp_path, models_dir, log_retention_seconds="0.3") as (fake, server, client):
         thread, other = await Thread.begin(client), await Thread.begin(client)
@@ -340,6 +342,7 @@ async def test_a_run_that_cannot_begin_leaves_no_answer_running(
         await library.close()
 
 
+@pytest.mark.fault(35)
 async def test_open_streams_of_one_user_are_limited_and_the_last_is_refused_before_it_is_stored(
     tmp_path: Path, models_dir: Path
 ) -> None:
