@@ -6,6 +6,7 @@ import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from uuid import uuid4
 
 from playwright.async_api import Browser, Page, async_playwright, expect
 
@@ -29,6 +30,9 @@ HANDBOOK = [
     "The warranty lasts three years from the day of purchase. Keep the receipt.",
 ]
 QUESTION = "How long does the warranty last?"
+PASSWORD = "a kettle and a cup"
+
+House = tuple[FakeUpstream, RunningServer]
 
 
 @asynccontextmanager
@@ -54,9 +58,7 @@ async def browsing(width: int = 1280, height: int = 860, *, dark: bool = False) 
 
 
 @asynccontextmanager
-async def served(
-    tmp_path: Path, models_dir: Path, **settings: str
-) -> AsyncIterator[tuple[FakeUpstream, RunningServer]]:
+async def served(tmp_path: Path, models_dir: Path, **settings: str) -> AsyncIterator[House]:
     """A server whose model plays what the test says."""
     async with FakeUpstream() as fake:
         ours = {"model": "ollama:tiny:latest", "ollama_url": fake.url, **settings}
@@ -64,22 +66,13 @@ async def served(
             yield fake, server
 
 
-async def register(page: Page, url: str) -> None:
-    """Make an account on the page."""
+async def register(page: Page, url: str, email: str = "") -> None:
+    """Make an account on the page, of its own for each test."""
     await page.goto(url)
     await page.get_by_test_id("to-register").click()
-    await page.get_by_test_id("register-email").fill("ada@example.com")
-    await page.get_by_test_id("register-password").fill("a kettle and a cup")
+    await page.get_by_test_id("register-email").fill(email or f"{uuid4().hex[:8]}@example.com")
+    await page.get_by_test_id("register-password").fill(PASSWORD)
     await page.get_by_test_id("register-submit").click()
-    await expect(page.get_by_test_id("question")).to_be_visible(timeout=WAIT_MS)
-
-
-async def log_in(page: Page, url: str) -> None:
-    """Log in to the account that ``register`` would make."""
-    await page.goto(url)
-    await page.get_by_test_id("login-email").fill("ada@example.com")
-    await page.get_by_test_id("login-password").fill("a kettle and a cup")
-    await page.get_by_test_id("login-submit").click()
     await expect(page.get_by_test_id("question")).to_be_visible(timeout=WAIT_MS)
 
 

@@ -8,12 +8,26 @@ import re
 from pathlib import Path
 
 import httpx
+import pytest
 from playwright.async_api import Locator, Page, expect
 
-from tests.e2e.page import WAIT_MS, ask, browsing, chats, handbook, log_in, register, served, until_asked, upload
+from tests.e2e.page import (
+    PASSWORD,
+    WAIT_MS,
+    House,
+    ask,
+    browsing,
+    chats,
+    handbook,
+    register,
+    served,
+    until_asked,
+    upload,
+)
 from tests.fakes.tcp import cable_to
 from tests.fakes.upstream import Finish, Hold, Say
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 CONVERSATION_URL = re.compile(r"/c/[0-9a-f]+$")
 
 
@@ -38,8 +52,9 @@ async def open_menu(page: Page, title: str) -> Locator:
     return row
 
 
-async def test_a_reload_in_mid_answer_goes_on_with_the_same_text(tmp_path: Path, models_dir: Path) -> None:
-    async with served(tmp_path, models_dir) as (fake, server), browsing() as page:
+async def test_a_reload_in_mid_answer_goes_on_with_the_same_text(tmp_path: Path, house: House) -> None:
+    fake, server = house
+    async with browsing() as page:
         await register(page, server.url)
         await upload(page, handbook(tmp_path))
         gate = asyncio.Event()
@@ -58,8 +73,9 @@ async def test_a_reload_in_mid_answer_goes_on_with_the_same_text(tmp_path: Path,
         assert chats(fake) == 1
 
 
-async def test_a_cut_network_in_mid_answer_goes_on_with_the_same_text(tmp_path: Path, models_dir: Path) -> None:
-    async with served(tmp_path, models_dir) as (fake, server), cable_to(server.url) as (cable, url), browsing() as page:
+async def test_a_cut_network_in_mid_answer_goes_on_with_the_same_text(tmp_path: Path, house: House) -> None:
+    fake, server = house
+    async with cable_to(server.url) as (cable, url), browsing() as page:
         await register(page, url)
         await upload(page, handbook(tmp_path))
         gate = asyncio.Event()
@@ -75,8 +91,9 @@ async def test_a_cut_network_in_mid_answer_goes_on_with_the_same_text(tmp_path: 
         assert chats(fake) == 1
 
 
-async def test_a_question_asked_into_a_cut_is_asked_once(tmp_path: Path, models_dir: Path) -> None:
-    async with served(tmp_path, models_dir) as (fake, server), cable_to(server.url) as (cable, url), browsing() as page:
+async def test_a_question_asked_into_a_cut_is_asked_once(tmp_path: Path, house: House) -> None:
+    fake, server = house
+    async with cable_to(server.url) as (cable, url), browsing() as page:
         await register(page, url)
         await upload(page, handbook(tmp_path))
         fake.play(Say("First [1]."), Finish())
@@ -95,8 +112,9 @@ async def test_a_question_asked_into_a_cut_is_asked_once(tmp_path: Path, models_
         assert chats(fake) == 2, "the first question, and the second once"
 
 
-async def test_switching_conversations_and_back_loses_nothing(tmp_path: Path, models_dir: Path) -> None:
-    async with served(tmp_path, models_dir) as (fake, server), browsing() as page:
+async def test_switching_conversations_and_back_loses_nothing(tmp_path: Path, house: House) -> None:
+    fake, server = house
+    async with browsing() as page:
         await register(page, server.url)
         await upload(page, handbook(tmp_path))
         gate = asyncio.Event()
@@ -123,8 +141,9 @@ async def test_switching_conversations_and_back_loses_nothing(tmp_path: Path, mo
         assert chats(fake) == 2
 
 
-async def test_two_tabs_follow_one_answer_and_either_stops_it(tmp_path: Path, models_dir: Path) -> None:
-    async with served(tmp_path, models_dir) as (fake, server), browsing() as page:
+async def test_two_tabs_follow_one_answer_and_either_stops_it(tmp_path: Path, house: House) -> None:
+    fake, server = house
+    async with browsing() as page:
         await register(page, server.url)
         await upload(page, handbook(tmp_path))
         gate = asyncio.Event()
@@ -166,8 +185,9 @@ async def test_the_place_in_the_line_is_shown(tmp_path: Path, models_dir: Path) 
         await answered(page, "Never above the mark")
 
 
-async def test_edited_questions_and_new_answers_keep_the_earlier_ones(tmp_path: Path, models_dir: Path) -> None:
-    async with served(tmp_path, models_dir) as (fake, server), browsing() as page:
+async def test_edited_questions_and_new_answers_keep_the_earlier_ones(tmp_path: Path, house: House) -> None:
+    fake, server = house
+    async with browsing() as page:
         await register(page, server.url)
         await upload(page, handbook(tmp_path))
         fake.play(Say("Three years [1]."), Finish())
@@ -196,8 +216,9 @@ async def test_edited_questions_and_new_answers_keep_the_earlier_ones(tmp_path: 
         assert chats(fake) == 3
 
 
-async def test_a_rating_stays(tmp_path: Path, models_dir: Path) -> None:
-    async with served(tmp_path, models_dir) as (fake, server), browsing() as page:
+async def test_a_rating_stays(tmp_path: Path, house: House) -> None:
+    fake, server = house
+    async with browsing() as page:
         await register(page, server.url)
         await upload(page, handbook(tmp_path))
         fake.play(Say("Three years [1]."), Finish())
@@ -212,10 +233,9 @@ async def test_a_rating_stays(tmp_path: Path, models_dir: Path) -> None:
         await expect(page.get_by_test_id("thumb-up")).to_have_attribute("aria-pressed", "false")
 
 
-async def test_conversations_are_found_renamed_exported_and_deleted(
-    tmp_path: Path, models_dir: Path, screenshots: Path | None
-) -> None:
-    async with served(tmp_path, models_dir) as (fake, server), browsing() as page:
+async def test_conversations_are_found_renamed_exported_and_deleted(tmp_path: Path, house: House) -> None:
+    fake, server = house
+    async with browsing() as page:
         await register(page, server.url)
         await upload(page, handbook(tmp_path))
         items = page.get_by_test_id("conversation-item")
@@ -235,8 +255,6 @@ async def test_conversations_are_found_renamed_exported_and_deleted(
         await expect(items).to_have_count(2, timeout=WAIT_MS)
 
         await open_menu(page, "How long")
-        if screenshots:
-            await page.screenshot(path=screenshots / "page-menu.png")
         await page.get_by_test_id("rename").click()
         await page.get_by_test_id("rename-input").fill("Warranty: 3/2?")
         await page.get_by_test_id("rename-input").press("Enter")
@@ -264,8 +282,9 @@ async def test_conversations_are_found_renamed_exported_and_deleted(
         await expect(items).to_have_count(1, timeout=WAIT_MS)
 
 
-async def test_a_conversation_stays_bound_to_its_documents(tmp_path: Path, models_dir: Path) -> None:
-    async with served(tmp_path, models_dir) as (fake, server), browsing() as page:
+async def test_a_conversation_stays_bound_to_its_documents(tmp_path: Path, house: House) -> None:
+    fake, server = house
+    async with browsing() as page:
         await register(page, server.url)
         await upload(page, handbook(tmp_path))
         await page.get_by_test_id("document-row").hover()
@@ -283,13 +302,15 @@ async def test_a_conversation_stays_bound_to_its_documents(tmp_path: Path, model
         await expect(page.get_by_test_id("scope")).to_have_count(0, timeout=WAIT_MS)
 
 
-async def test_the_list_goes_on_as_it_is_scrolled(tmp_path: Path, models_dir: Path) -> None:
-    async with served(tmp_path, models_dir) as (_, server), browsing() as page:
-        headers = server.register("ada@example.com", "a kettle and a cup")
+async def test_the_list_goes_on_as_it_is_scrolled(house: House) -> None:
+    _, server = house
+    async with browsing() as page:
+        await register(page, server.url, "lister@example.com")
+        headers = server.log_in("lister@example.com", PASSWORD)
         async with httpx.AsyncClient(base_url=server.url, headers=headers) as client:
             for number in range(60):
                 (await client.post("/conversations/", json={"title": f"Number {number}"})).raise_for_status()
-        await log_in(page, server.url)
+        await page.reload()
         items = page.get_by_test_id("conversation-item")
         await expect(items.first).to_contain_text("Number 59", timeout=WAIT_MS)
         await expect(items).to_have_count(50)
@@ -298,8 +319,9 @@ async def test_the_list_goes_on_as_it_is_scrolled(tmp_path: Path, models_dir: Pa
         await expect(items.last).to_contain_text("Number 0")
 
 
-async def test_what_another_tab_does_is_seen_and_escape_keeps_a_title(tmp_path: Path, models_dir: Path) -> None:
-    async with served(tmp_path, models_dir) as (fake, server), browsing() as page:
+async def test_what_another_tab_does_is_seen_and_escape_keeps_a_title(tmp_path: Path, house: House) -> None:
+    fake, server = house
+    async with browsing() as page:
         await register(page, server.url)
         await upload(page, handbook(tmp_path))
         fake.play(Say("Three years [1]."), Finish())
@@ -346,8 +368,9 @@ async def test_a_refused_question_is_kept_to_be_asked_again(tmp_path: Path, mode
         await expect(page.get_by_test_id("answer-error")).to_have_count(0)
 
 
-async def test_on_a_phone_conversations_are_in_the_drawer(tmp_path: Path, models_dir: Path) -> None:
-    async with served(tmp_path, models_dir) as (fake, server), browsing(360, 740) as page:
+async def test_on_a_phone_conversations_are_in_the_drawer(tmp_path: Path, house: House) -> None:
+    fake, server = house
+    async with browsing(360, 740) as page:
         await register(page, server.url)
         await upload(page, handbook(tmp_path))
         for question in ("How long does the warranty last?", "How full may the kettle be?"):

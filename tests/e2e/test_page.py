@@ -17,7 +17,7 @@ async def test_a_newcomer_registers_uploads_asks_and_stops(
     tmp_path: Path, models_dir: Path, screenshots: Path | None
 ) -> None:
     async with served(tmp_path, models_dir) as (fake, server), browsing() as page:
-        await register(page, server.url)
+        await register(page, server.url, "ada@example.com")
         await upload(page, handbook(tmp_path))
         gates = [asyncio.Event() for _ in range(4)]
         words = ["The warranty ", "lasts **three years** ", "from the day of purchase [1]."]
