@@ -12,7 +12,7 @@ from lorestream.admission import Admission, Ticket
 from lorestream.conversations import citations, prompt
 from lorestream.conversations.models import Begun, Question, Turn
 from lorestream.conversations.store import MessageStore
-from lorestream.errors import Gone, Internal, LimitReached, RunFailed
+from lorestream.errors import Busy, Gone, Internal, LimitReached, RunFailed
 from lorestream.providers.base import ChatModel, Delta, Finish, Generation, Prompt, PromptPassage
 from lorestream.providers.catalogue import Catalogue
 from lorestream.retrieval.models import Passage
@@ -248,7 +248,7 @@ class _Answering:
 
 
 async def _written(log: RunLog, run_id: str) -> str:
-    """The answer's tokens in a run's log so far; nothing where the log is no longer kept."""
+    """The answer's tokens in a run's log so far; nothing where the log is no longer kept or cannot be reached."""
     fold, after, ended = Fold(), 0, False
     try:
         while not ended:
@@ -259,7 +259,7 @@ async def _written(log: RunLog, run_id: str) -> str:
                 if b"data: " in frame:
                     fold.add(sse.decode(frame))
             after, ended = block.last, block.ended
-    except Gone:
+    except (Gone, Busy):
         return ""
     return fold.answer
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -21,9 +22,11 @@ from lorestream.conversations.models import (
     StoredMessage,
 )
 from lorestream.db import Database
-from lorestream.errors import Conflict, Gone
+from lorestream.errors import Busy, Conflict, Gone
 from lorestream.streaming.runs import OnDisconnect
 from lorestream.text import words
+
+log = logging.getLogger(__name__)
 
 TITLE_CHARACTERS = 60
 # Of a search; more narrow nothing down.
@@ -83,7 +86,10 @@ class Conversations:
         async with self._db.write() as session:
             running = await store.delete_conversation(session, owner_id, conversation_id)
         for run_id in running:
-            await self._answers.runs.stop(run_id)
+            try:
+                await self._answers.runs.stop(run_id)
+            except Busy:
+                log.warning("run %s of a deleted conversation could not be stopped; it ends unread", run_id)
 
     async def rate(
         self, owner_id: str, conversation_id: str, answer_id: str, rating: Rating | None, comment: str | None
