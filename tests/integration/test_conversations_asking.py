@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,6 @@ from lorestream.streaming.events import Done, Error, Reasoning, Sources, Status,
 from tests.fakes.reading import QUESTION, Stream, user_of
 from tests.fakes.threads import Thread, asking
 from tests.fakes.upstream import Fail, Finish, Hold, Say
-
-ROUNDS = int(os.environ.get("SOAK_ROUNDS", "10"))
 
 
 def said(messages: list[dict[str, Any]]) -> list[tuple[str, str]]:
@@ -214,10 +211,10 @@ async def test_a_request_id_stands_for_one_request(tmp_path: Path, models_dir: P
         assert again.run_id != stream.run_id
 
 
-async def test_stop_then_ask_again_at_once(tmp_path: Path, models_dir: Path) -> None:
+async def test_stop_then_ask_again_at_once(request: pytest.FixtureRequest, tmp_path: Path, models_dir: Path) -> None:
     """Every answer is complete, and the next prompt holds all of the partial one that was seen."""
     async with asking(tmp_path, models_dir) as (fake, _, client):
-        for n in range(ROUNDS):
+        for n in range(50 if request.config.getoption("--soak") else 10):
             thread = await Thread.begin(client)
             fake.play(Say([f"w{n}-{i} " for i in range(40)]), Hold())
             fake.play(Say([f"full {n}", " answer"]), Finish())
