@@ -55,7 +55,7 @@ dev: $(VENV)/.dev web/node_modules/.stamp ## API with reload, and Vite's develop
 	@trap 'kill 0' EXIT; (cd web && npm run --silent dev) & $(BIN)/lorestream serve --reload
 
 debian:
-	@tools/debian.sh chromium nginx libfaketime
+	@tools/debian.sh chromium nginx redis-server libfaketime
 
 check: $(VENV)/.dev web/node_modules/.stamp ## formatting, lint, types, import direction, generated files
 	@$(BIN)/ruff format --check --quiet src tests tools bench

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import socket
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -23,6 +24,7 @@ from lorestream.library import Library
 from lorestream.main import Server, server
 from lorestream.settings import PREFIX, Settings, cache_dir, unknown_variables
 from lorestream.terminal import ask_documents
+from lorestream.workers import Workers, until_orphaned
 
 EXIT_USAGE = 2
 
@@ -74,15 +76,45 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Where everything is kept.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Server processes; more than one needs Redis.")] = None,
 ) -> None:
     """Start the server with its page."""
     _configure_logging(logging.INFO)
-    settings = read_settings(host=host, port=port, data_dir=data_dir)
+    settings = read_settings(host=host, port=port, data_dir=data_dir, workers=workers)
     for name in unknown_variables():
         err.print(f"Warning: {name} is not a setting of Lorestream {__version__}; it is ignored.")
+    if settings.workers > 1:
+        _run(Workers(settings).run())
+        return
     running = server(settings)
     running.on_started = lambda: _greet(running, settings)
     _run(running.serve())
+    if not running.started:
+        sys.exit(3)
+
+
+@app.command(hidden=True)
+def serve_worker(
+    listening: Annotated[int, typer.Option(help="The socket to accept connections from.")],
+    parent: Annotated[int, typer.Option(help="The socket to the supervisor.")],
+    greet: Annotated[bool, typer.Option(help="Print where it listens.")] = False,
+) -> None:
+    """Serve as one of several workers; started by ``serve --workers``."""
+    _configure_logging(logging.INFO)
+    settings = read_settings()
+    running = server(settings)
+    running.shares_socket = True
+    lifeline = socket.socket(fileno=parent)
+    lifeline.setblocking(False)
+
+    async def on_started() -> None:
+        if greet:
+            await _greet(running, settings)
+        watching.append(asyncio.create_task(until_orphaned(lifeline, running.leave)))
+
+    watching: list[asyncio.Task[None]] = []
+    running.on_started = on_started
+    _run(running.serve([socket.socket(fileno=listening)]))
     if not running.started:
         sys.exit(3)
 

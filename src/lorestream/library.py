@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-from contextlib import AsyncExitStack
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import IO
 
@@ -30,8 +32,15 @@ from lorestream.providers.remote_embedders import OllamaEmbedder, OpenAIEmbedder
 from lorestream.providers.upstream import Endpoint
 from lorestream.retrieval.search import Retrieval
 from lorestream.settings import Settings
-from lorestream.streaming.log import MemoryLog
+from lorestream.streaming.fleet import Fleet
+from lorestream.streaming.log import MemoryLog, RunLog
+from lorestream.streaming.log_redis import SCRIPTS, RedisLog
+from lorestream.streaming.redis_link import RedisLink
 from lorestream.streaming.runs import Runs
+
+INGEST_LOOK_SECONDS = 2.0
+# A worker that starts waits this long for another one to finish the migrations.
+START_SECONDS = 30.0
 
 
 def build_embedder(settings: Settings) -> Embedder:
@@ -59,11 +68,18 @@ class Library:
         self.retrieval = Retrieval(self.db, self.index, self.embedder, settings.relevance_floor)
         self.catalogue = Catalogue(settings, self.embedder)
         store = MessageStore(self.db)
+        kept = settings.log_retention_seconds, settings.log_max_bytes
+        runs_log: RunLog = MemoryLog(*kept)
+        self._shared: _Shared | None = None
+        if settings.redis_url:
+            self._shared = _Shared(settings.redis_url.get_secret_value(), store, *kept)
+            runs_log = self._shared.log
         self.runs = Runs(
-            MemoryLog(settings.log_retention_seconds, settings.log_max_bytes),
+            runs_log,
             store.checkpoint,
             grace_seconds=settings.disconnect_grace_seconds,
             total_timeout_seconds=settings.total_timeout_seconds,
+            siblings=self._shared.fleet if self._shared else None,
         )
         self.admission = Admission(
             settings.model_concurrency, settings.max_queued_runs, settings.max_runs_per_user, {READER}
@@ -79,29 +95,76 @@ class Library:
 
         Raises StartRefused when the directory cannot be used, is in use, or holds something of another version.
         """
-        lock = await asyncio.to_thread(_lock, self.settings.data_dir)
+        lock, alone = await asyncio.to_thread(_lock, self.settings.data_dir, shared=self._shared is not None)
         self._closing.callback(lock.close)
         await asyncio.to_thread(self.db.migrate)
         self._closing.push_async_callback(self.db.close)
+        if self._shared:
+            await self._shared.link.open()
+            self._closing.push_async_callback(self._shared.link.close)
         await self.accounts.open()
         self._closing.push_async_callback(self.accounts.close)
         await self.documents.open()
-        # The lock proves that no other process writes answers here, so whatever still runs has lost its process.
-        await self._store.interrupt_running()
+        if alone:  # proved by the lock: whatever is called running has lost its process
+            await (self._shared.fleet.recover_all() if self._shared else self._store.interrupt_running())
+        if self._shared:
+            await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_SH)
         self._closing.push_async_callback(self.index.close)
         self._closing.push_async_callback(self.embedder.close)
         if isinstance(self.embedder, MiniLM):
             await self.embedder.open()  # so that nobody's first question waits for it
+        if self._shared:
+            await self._shared.log.open(on_stop=self.runs.stop_here, on_fenced=self.runs.abandon)
+            self._closing.push_async_callback(self._shared.log.close)
+            await self._shared.fleet.open(self.runs)
+            self._closing.push_async_callback(self._shared.fleet.close)
         await self.runs.open()
         self._closing.push_async_callback(self.runs.close)
+
+    @asynccontextmanager
+    async def ingesting(self) -> AsyncIterator[None]:
+        """Inside the block one of the workers of the data directory indexes what is queued; the others stand by."""
+        tried = asyncio.Event()
+        tasks = [asyncio.create_task(self._ingest_once_free(tried)), asyncio.create_task(tried.wait())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if tasks[0].done():
+                tasks[0].result()
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _ingest_once_free(self, tried: asyncio.Event) -> None:
+        with (self.settings.data_dir / ".ingest.lock").open("ab") as lock:
+            while not _locked(lock, fcntl.LOCK_EX):
+                tried.set()
+                await asyncio.sleep(INGEST_LOOK_SECONDS)
+            async with self.documents.ingesting():
+                tried.set()
+                await asyncio.Event().wait()
 
     async def close(self) -> None:
         """End every run, then free what was opened."""
         await self._closing.aclose()
 
 
-def _lock(data_dir: Path) -> IO[bytes]:
-    """Hold the data directory for this process until the file is closed (blocking)."""
+class _Shared:
+    """What the workers of one data directory share through Redis."""
+
+    def __init__(self, url: str, store: MessageStore, retention_seconds: float, max_bytes: int) -> None:
+        self.link = RedisLink(url, SCRIPTS)
+        self.log = RedisLog(self.link, retention_seconds, max_bytes)
+        self.fleet = Fleet(self.link, self.log, store.running, store.interrupt)
+
+
+def _lock(data_dir: Path, *, shared: bool) -> tuple[IO[bytes], bool]:
+    """Hold the data directory until the file is closed, and whether nobody else does (blocking).
+
+    Alone, the lock is exclusive. Otherwise, where it may be ``shared``, others hold it shared as well: one that starts
+    holds it alone at first, so that its migrations and its recovery meet nobody.
+    """
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = (data_dir / ".lock").open("ab")
@@ -110,12 +173,23 @@ def _lock(data_dir: Path) -> IO[bytes]:
             f"The data directory {data_dir.resolve()} cannot be written ({os.strerror(error.errno or 0)}). "
             "Set LORESTREAM_DATA_DIR to a directory that can."
         ) from error
+    if _locked(file, fcntl.LOCK_EX):
+        return file, True
+    deadline = time.monotonic() + (START_SECONDS if shared else 0)
+    while time.monotonic() < deadline:
+        if _locked(file, fcntl.LOCK_SH):
+            return file, False
+        time.sleep(0.05)
+    file.close()
+    raise StartRefused(
+        f"Another Lorestream is using the data directory {data_dir.resolve()}. Stop it, or set LORESTREAM_DATA_DIR to "
+        "another directory, or let both work together: set LORESTREAM_REDIS_URL for each of them."
+    )
+
+
+def _locked(file: IO[bytes], kind: int) -> bool:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
-        raise StartRefused(
-            f"Another Lorestream is using the data directory {data_dir.resolve()}. Stop it, or set "
-            "LORESTREAM_DATA_DIR to another directory."
-        ) from error
-    return file
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -65,7 +65,7 @@ def create_app(library: Library) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
         watch = LoopWatch()
-        async with watch.watching(), library.documents.ingesting():
+        async with watch.watching(), library.ingesting():
             yield State(
                 settings=library.settings,
                 limiter=library.limiter,
@@ -148,6 +148,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self.library = library
         self.on_started: Callable[[], Awaitable[None]] | None = None
+        self.shares_socket = False
         self._drains: list[asyncio.Task[None]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -182,7 +183,21 @@ class Server(uvicorn.Server):
         else:
             self._loop.call_soon_threadsafe(self._on_signal)
 
+    def stop_listening(self) -> None:
+        """Take no more connections: the siblings on the same socket do."""
+        for one in self.servers:
+            one.close()
+
+    def leave(self) -> None:
+        """Do as at a signal."""
+        if self._loop is None or not self.started:
+            self.should_exit = True
+        else:
+            self._on_signal()
+
     def _on_signal(self) -> None:
+        if self.shares_socket:
+            self.stop_listening()
         seconds = 0 if self._drains else self.library.settings.drain_seconds
         log.info("shutting down; %d answers are being written", self.library.runs.live)
         self._drains.append(asyncio.ensure_future(self._drain(seconds)))

@@ -32,6 +32,10 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     data_dir: Path = Field(Path("data"), description="Where the database, uploads, secret key and models are kept.")
+    workers: int = Field(1, ge=1, le=32, description="Server processes; more than one needs REDIS_URL.")
+    redis_url: SecretStr | None = Field(
+        None, description="Redis, through which several servers of one data directory work together."
+    )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Host names that requests may name, comma-separated; empty allows all."
     )
@@ -159,6 +163,13 @@ class Settings(BaseSettings):
             # Not repeated: it may hold a password.
             raise ValueError("this is not an http:// or https:// address without user or query")
         return value.rstrip("/") if value else value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.match(r"(rediss?|unix)://\S+$", value.get_secret_value()):
+            raise ValueError("this is not a redis://, rediss:// or unix:// address")
+        return value
 
     @field_validator("query_rate")
     @classmethod

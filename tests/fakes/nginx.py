@@ -16,6 +16,7 @@ http {{
     access_log off;
     client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+    {http}
     server {{
         listen 127.0.0.1:{port};
         location / {{ proxy_pass {upstream}; {extra} }}
@@ -25,14 +26,14 @@ http {{
 
 
 @contextmanager
-def stock_nginx(folder: Path, upstream: str, extra: str = "") -> Iterator[str]:
-    """Proxy ``upstream``; the address to ask instead of it."""
+def stock_nginx(folder: Path, upstream: str, extra: str = "", http: str = "") -> Iterator[str]:
+    """Proxy ``upstream``, which may be a group that ``http`` defines; the address to ask instead of it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     folder.mkdir(parents=True, exist_ok=True)
     conf = folder / "nginx.conf"
-    conf.write_text(CONF.format(folder=folder, port=port, upstream=upstream, extra=extra))
+    conf.write_text(CONF.format(folder=folder, port=port, upstream=upstream, extra=extra, http=http))
     process = subprocess.Popen(["/usr/sbin/nginx", "-c", str(conf), "-e", str(folder / "start.log")])
     try:
         deadline = time.monotonic() + 10

@@ -37,7 +37,7 @@ from lorestream.streaming.events import (
     message_status,
 )
 from lorestream.streaming.log import RunLog
-from lorestream.streaming.runs import OnDisconnect, Outcome, Reader, Runs, Stopped, Work
+from lorestream.streaming.runs import EndedElsewhere, OnDisconnect, Outcome, Reader, Runs, Stopped, Work
 from lorestream.streaming.sse import MAX_TOKEN_CHARACTERS, split_token
 
 SNIPPET_CHARACTERS = 300
@@ -244,7 +244,8 @@ class _Answering:
             status = "stopped"
         elif isinstance(outcome, RunFailed):
             status = message_status(outcome, fold.has_tokens)
-        await self._answers.store.finish(self._begun.run_id, fold, status, terminal)
+        if not await self._answers.store.finish(self._begun.run_id, fold, status, terminal):
+            raise EndedElsewhere
 
 
 async def _written(log: RunLog, run_id: str) -> str:

@@ -63,7 +63,7 @@ async def follow(
     """Replay what follows the cursor, then go on live; 204 once the terminal event was read."""
     await answers.store.snapshot(user.user_id, run_id)
     cursor = sse.parse_cursor(run_id, last_event_id, after)
-    position = await answers.runs.log.position(run_id)
+    position = await answers.runs.position(run_id, cursor)
     if cursor > position.last:
         raise Conflict("The cursor is ahead of this answer's events.")
     if position.ended and cursor == position.last:

@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, select, update
 from lorestream.conversations.models import Begun, Message, Question
 from lorestream.db import Database, now
 from lorestream.errors import Interrupted, NotFound
-from lorestream.streaming.events import Done, Error, Fold, MessageStatus, Terminal
+from lorestream.streaming.events import Done, Error, Fold, MessageStatus, Terminal, error_event
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +107,27 @@ class MessageStore:
         for name in ("sources", "citations"):
             stored[name] = stored[name] or []
         return Snapshot(question=question or "", **stored)
+
+    async def running(self) -> list[str]:
+        """The runs whose answers are being written, by whichever process."""
+        async with self._db.read() as session:
+            found = await session.scalars(select(Message.run_id).where(Message.status == "running"))
+            return [run_id for run_id in found if run_id]
+
+    async def interrupt(self, run_id: str) -> Terminal | None:
+        """End one running answer as interrupted, its prefix kept; its terminal event, or None where it had ended."""
+        failure = Interrupted()
+        error = {"code": failure.code, "message": failure.message, "retryable": failure.retryable}
+        async with self._db.write() as session:
+            ended = (
+                await session.execute(
+                    update(Message)
+                    .where(Message.run_id == run_id, Message.status == "running")
+                    .values(status=failure.message_status, error=error, updated_at=now())
+                    .returning(Message.message_id, Message.conversation_id)
+                )
+            ).one_or_none()
+        return error_event(failure, ended.message_id, ended.conversation_id) if ended else None
 
     async def interrupt_running(self) -> int:
         """End every running answer as interrupted, its prefix kept; how many there were.

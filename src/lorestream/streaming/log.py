@@ -52,8 +52,20 @@ class RunLog(Protocol):
         """
         ...
 
-    async def position(self, run_id: str) -> Position:
-        """How far the log goes; Gone when it is not kept (any more)."""
+    async def position(self, run_id: str, at_least: int = 0) -> Position:
+        """How far the log goes; Gone when it is not kept (any more).
+
+        Where the log is written by another process, ``at_least`` is what a reader saw of it there: it is given a
+        moment to arrive here too.
+        """
+        ...
+
+    def abandon(self, run_id: str) -> None:
+        """Stop to write a run that another process has ended; readers here end without a terminal event."""
+        ...
+
+    def leave(self) -> None:
+        """End the readers of what other processes write: this one shuts down."""
         ...
 
 
@@ -148,12 +160,32 @@ class MemoryLog:
         entry = self._entry(run_id)
         if len(entry.frames) <= after and not entry.ended and wait_seconds > 0:
             await entry.wait(wait_seconds)
+            self._entry(run_id)
         return Block(b"".join(entry.frames[after:]), len(entry.frames), entry.ended)
 
-    async def position(self, run_id: str) -> Position:
-        """How far the log goes."""
+    async def position(self, run_id: str, at_least: int = 0) -> Position:
+        """How far the log goes; all there is, is here."""
         entry = self._entry(run_id)
         return Position(len(entry.frames), entry.ended)
+
+    def __contains__(self, run_id: str) -> bool:
+        """Whether the log is kept here."""
+        return run_id in self._entries
+
+    def frames(self, run_id: str, after: int, count: int) -> list[bytes]:
+        """At most ``count`` frames that follow number ``after``, each on its own."""
+        return self._entry(run_id).frames[after : after + count]
+
+    def leave(self) -> None:
+        """Nobody else writes here."""
+
+    def abandon(self, run_id: str) -> None:
+        """Forget a log, also a running one: who waits for more of it gets Gone."""
+        entry = self._entries.get(run_id)
+        self._drop(run_id)
+        if entry:
+            entry.stop_timer()
+            entry.wake()
 
     def _entry(self, run_id: str) -> _Entry:
         entry = self._entries.get(run_id)

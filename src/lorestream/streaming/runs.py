@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from lorestream.errors import Gone, Internal, RunFailed, Shutdown, ShuttingDown, TotalTimeout
+from lorestream.errors import Busy, Gone, Internal, RunFailed, Shutdown, ShuttingDown, TotalTimeout
 from lorestream.streaming import sse
 from lorestream.streaming.events import Done, Event, Fold, Reasoning, Sources, Status, Terminal, error_event
-from lorestream.streaming.log import Block, RunLog
+from lorestream.streaming.log import Block, Position, RunLog
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,10 @@ UNWIND_SECONDS = 0.25
 
 class Stopped(Exception):
     """The outcome of a run that was stopped, or that nobody reads any more."""
+
+
+class EndedElsewhere(Exception):
+    """Another worker took this one for dead and ended its run."""
 
 
 Outcome = None | Stopped | RunFailed
@@ -46,11 +51,35 @@ class Work(Protocol):
         ...
 
     async def save(self, fold: Fold, outcome: Outcome, terminal: Terminal) -> None:
-        """Make the folded answer durable. Nothing is saved twice: a run that has ended already stays as it is."""
+        """Make the folded answer durable. Raises EndedElsewhere where the run has ended already, which stands."""
         ...
 
 
 Checkpoint = Callable[[Iterable[tuple[str, Fold]]], Awaitable[None]]
+
+
+class Siblings(Protocol):
+    """The other workers of the same data directory."""
+
+    async def stop(self, run_id: str) -> bool:
+        """Stop a run that one of them may write; whether one does."""
+        ...
+
+    async def watched(self, run_id: str) -> bool:
+        """Whether a run has readers there."""
+        ...
+
+
+class Alone:
+    """The siblings of the only worker."""
+
+    async def stop(self, _run_id: str) -> bool:
+        """Nobody else writes anything."""
+        return False
+
+    async def watched(self, _run_id: str) -> bool:
+        """Nobody else reads anything."""
+        return False
 
 
 @dataclass(slots=True, eq=False)
@@ -64,22 +93,25 @@ class _Run:
     readers: int = 0
     outcome: Outcome = None
     ending: bool = False
+    abandoned: bool = False
     dirty: bool = False
     halt: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     task: asyncio.Task[None] | None = None
     grace: asyncio.TimerHandle | None = None
+    watch: asyncio.Task[None] | None = None
 
 
 class Reader:
     """One cursor on one run's log, counted as a reader of the run until it is closed."""
 
-    def __init__(self, runs: Runs, run_id: str, after: int) -> None:
+    def __init__(self, runs: Runs, run_id: str, after: int, *, here: bool) -> None:
         """Made by ``Runs.follow``."""
         self.run_id = run_id
         self.last = after
         self.ended = False
         self._runs = runs
         self._closed = False
+        self._here = here
 
     async def next(self, wait_seconds: float) -> bytes | None:
         """The frames that came since, as one block; a heartbeat after ``wait_seconds`` of silence; None at the end.
@@ -91,7 +123,7 @@ class Reader:
             return None
         try:
             block: Block = await self._runs.log.read(self.run_id, self.last, wait_seconds)
-        except Gone:
+        except (Gone, Busy):
             return None
         if block.last < self.last:
             return None
@@ -109,17 +141,25 @@ class Reader:
         """Leave. The last reader to leave a live run ends it, at once or after its grace."""
         if not self._closed:
             self._closed = True
-            self._runs.left(self.run_id)
+            self._runs.left(self.run_id, here=self._here)
 
 
 class Runs:
     """All live runs of this process."""
 
     def __init__(
-        self, runs_log: RunLog, checkpoint: Checkpoint, *, grace_seconds: float, total_timeout_seconds: float
+        self,
+        runs_log: RunLog,
+        checkpoint: Checkpoint,
+        *,
+        grace_seconds: float,
+        total_timeout_seconds: float,
+        siblings: Siblings | None = None,
     ) -> None:
         """``checkpoint`` saves the partial answers of many runs in one transaction."""
         self.log = runs_log
+        self._siblings = siblings or Alone()
+        self._elsewhere: Counter[str] = Counter()
         self._checkpoint = checkpoint
         self._grace_seconds = grace_seconds
         self._total_timeout_seconds = total_timeout_seconds
@@ -143,6 +183,16 @@ class Runs:
         """How many runs are being written."""
         return len(self._live)
 
+    @property
+    def writing(self) -> Collection[str]:
+        """The runs that are written here."""
+        return self._live.keys()
+
+    @property
+    def following(self) -> Collection[str]:
+        """The runs that have readers here and are not written here."""
+        return self._elsewhere.keys()
+
     def refuse_when_draining(self) -> None:
         """Raise ShuttingDown once ``drain`` has begun: no new run may start."""
         if self._draining:
@@ -163,29 +213,48 @@ class Runs:
             if run.grace:
                 run.grace.cancel()
                 run.grace = None
-        return Reader(self, run_id, after)
-
-    def left(self, run_id: str) -> None:
-        """A reader has left (called by ``Reader.close``)."""
-        run = self._live.get(run_id)
-        if run is None:
-            return
-        run.readers -= 1
-        if run.readers > 0:
-            return
-        if run.on_disconnect == "cancel":
-            self._end(run, Stopped())
         else:
-            loop = asyncio.get_running_loop()
-            run.grace = loop.call_later(self._grace_seconds, self._end, run, Stopped())
+            self._elsewhere[run_id] += 1
+        return Reader(self, run_id, after, here=run is not None)
+
+    def left(self, run_id: str, *, here: bool) -> None:
+        """A reader has left (called by ``Reader.close``)."""
+        if not here:
+            self._elsewhere[run_id] -= 1
+            self._elsewhere = +self._elsewhere
+        elif run := self._live.get(run_id):
+            run.readers -= 1
+            if run.readers == 0 and run.on_disconnect == "cancel":
+                self._end(run, Stopped())
+            elif run.readers == 0:
+                self._begin_grace(run)
+
+    async def position(self, run_id: str, at_least: int) -> Position:
+        """How far a run's log goes; Gone when it is not kept (any more), Busy when nobody can tell right now.
+
+        ``at_least`` is the number that its reader has seen, at another worker perhaps.
+        """
+        return await self.log.position(run_id, at_least)
 
     async def stop(self, run_id: str) -> bool:
-        """Stop a run; True if it was live here. Returns at once: its readers see the end."""
+        """Stop a run; True if some live process writes it. Returns at once: its readers see the end.
+
+        Raises Busy where another worker may write it and cannot be told.
+        """
+        return self.stop_here(run_id) or await self._siblings.stop(run_id)
+
+    def stop_here(self, run_id: str) -> bool:
+        """Stop a run if it is written here."""
         run = self._live.get(run_id)
-        if run is None:
-            return False
-        self._end(run, Stopped())
-        return True
+        if run:
+            self._end(run, Stopped())
+        return run is not None
+
+    def abandon(self, run_id: str) -> None:
+        """End a run without a word: another worker took this one for dead and has ended it."""
+        if run := self._live.get(run_id):
+            run.abandoned = True
+            self._end(run, Stopped())
 
     async def drain(self, seconds: float) -> None:
         """Take no new runs, give the live ones ``seconds`` to finish, end the rest as ``shutdown``."""
@@ -197,6 +266,21 @@ class Runs:
             self._end(run, Shutdown())
         if tasks:
             await asyncio.wait(tasks)
+        self.log.leave()
+
+    def _begin_grace(self, run: _Run) -> None:
+        run.grace = asyncio.get_running_loop().call_later(self._grace_seconds, self._grace_over, run)
+
+    def _grace_over(self, run: _Run) -> None:
+        run.watch = asyncio.create_task(self._stop_unless_watched(run), name=f"grace {run.run_id}")
+
+    async def _stop_unless_watched(self, run: _Run) -> None:
+        watched = await self._siblings.watched(run.run_id)
+        if run.readers == 0 and not run.ending:
+            if watched:
+                self._begin_grace(run)
+            else:
+                self._end(run, Stopped())
 
     def _end(self, run: _Run, outcome: Outcome) -> None:
         self._settle(run, outcome)
@@ -255,10 +339,16 @@ class Runs:
         terminal: Terminal
         try:
             terminal = run.work.ended(run.fold, run.outcome)
-            await run.work.save(run.fold, run.outcome, terminal)
+            if not run.abandoned:
+                await run.work.save(run.fold, run.outcome, terminal)
+        except EndedElsewhere:
+            run.abandoned = True
         except Exception:
             log.exception("the answer of run %s could not be saved", run.run_id)
             terminal = error_event(Internal(), None)
+        if run.abandoned:
+            self.log.abandon(run.run_id)
+            return
         # The grammar wants the sources before `done`, also where a run was stopped before it had any.
         last: list[Event] = [terminal]
         if isinstance(terminal, Done) and run.fold.sources is None:
