@@ -7,7 +7,7 @@ import resource
 import signal
 import socket
 import time
-from datetime import datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import httpx
@@ -99,7 +99,7 @@ async def test_fault_50_a_clock_that_jumps_moves_no_stream_and_no_timeout(
                 await stream.until(Token)
                 clock.write_text(jump)
                 beats = stream.raw.count(b": hb\n")
-                while stream.raw.count(b": hb\n") < beats + 8:
+                while stream.raw.count(b": hb\n") < beats + 3 or abs(await _clock_of(at.server.url) - shown) > 60:
                     await stream.more(2)
                 gate.set()
                 await stream.rest(5)
@@ -107,15 +107,21 @@ async def test_fault_50_a_clock_that_jumps_moves_no_stream_and_no_timeout(
             assert stream.text == "Paris"
             assert 0 <= stream.terminal.timings.total_ms < 10_000
             at.client.http.headers.update(await asyncio.to_thread(at.server.log_in))
-            stored = (await at.client.http.get(f"/runs/{stream.run_id}")).json()
-            told = datetime.fromisoformat(stored["updated_at"]).timestamp() - time.time()
-            assert abs(told - shown) < 60, "the server's clock did jump"
+            stored = (await at.client.http.get(f"/runs/{stream.run_id}")).raise_for_status().json()
+            assert stored["status"] == "done"
             at.fake.play(Hold())
             began = time.monotonic()
             silent = await at.client.answer()
             assert isinstance(silent.terminal, Error)
             assert silent.terminal.code == "first_token_timeout"
             assert 1.9 < time.monotonic() - began < 4
+
+
+async def _clock_of(url: str) -> float:
+    """By how many seconds the server's time of day differs from ours."""
+    async with httpx.AsyncClient() as client:
+        told = (await client.get(f"{url}/healthz")).headers["date"]
+    return parsedate_to_datetime(told).timestamp() - time.time()
 
 
 async def _answers(url: str) -> bool:
