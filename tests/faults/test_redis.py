@@ -35,6 +35,8 @@ async def until_status(client: Client, run_id: str, last_id: str, wanted: int, s
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.fault(63)
+@pytest.mark.fault(64)
 @pytest.mark.timeout(60)
 async def test_fault_63_redis_killed_in_mid_answer_and_fault_64_stop_works_again_when_it_is_back(
     tmp_path: Path, models_dir: Path
@@ -66,6 +68,7 @@ async def test_fault_63_redis_killed_in_mid_answer_and_fault_64_stop_works_again
         assert (await other.answer()).text == "Paris."
 
 
+@pytest.mark.fault(65)
 @pytest.mark.timeout(60)
 async def test_fault_65_a_redis_that_stands_still_delays_nobody_beside_the_model_and_the_rest_catch_up(
     tmp_path: Path, models_dir: Path
@@ -93,6 +96,7 @@ async def test_fault_65_a_redis_that_stands_still_delays_nobody_beside_the_model
         assert (whole.ids, whole.events) == (stream.ids, stream.events)
 
 
+@pytest.mark.fault(66)
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("how", ["emptied", "restarted empty"])
 async def test_fault_66_after_redis_lost_everything_elsewhere_readers_end_and_resume_is_gone(
@@ -122,6 +126,7 @@ async def test_fault_66_after_redis_lost_everything_elsewhere_readers_end_and_re
     assert stored["content"] == stream.text == "".join(WORDS) + "and on."
 
 
+@pytest.mark.fault(67)
 @pytest.mark.timeout(60)
 async def test_fault_67_a_full_redis_fails_nothing(tmp_path: Path, models_dir: Path) -> None:
     async with pair_of_servers(tmp_path, models_dir) as pair:

@@ -95,6 +95,7 @@ async def test_readers_at_both_workers_get_the_same_events(tmp_path: Path, model
     assert all((one.ids, one.events) == (first.ids, first.events) for one in read)
 
 
+@pytest.mark.fault(45)
 @pytest.mark.timeout(60)
 async def test_fault_45_stop_at_a_worker_that_does_not_write_the_answer(tmp_path: Path, models_dir: Path) -> None:
     took: list[float] = []
@@ -148,6 +149,7 @@ async def test_a_killed_worker_s_answers_end_as_interrupted_and_the_other_worker
     assert stored["content"]
 
 
+@pytest.mark.fault(43)
 @pytest.mark.timeout(90)
 async def test_fault_43_a_worker_that_stood_still_finds_its_run_ended_and_writes_nothing_more(
     tmp_path: Path, models_dir: Path
@@ -178,6 +180,7 @@ async def test_fault_43_a_worker_that_stood_still_finds_its_run_ended_and_writes
     assert "Traceback" not in log
 
 
+@pytest.mark.fault(42)
 @pytest.mark.timeout(90)
 async def test_fault_42_replacing_one_server_after_the_other_loses_and_repeats_no_question(
     tmp_path: Path, models_dir: Path
