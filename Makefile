@@ -52,10 +52,10 @@ run: setup ## start Lorestream on http://127.0.0.1:8000
 	@exec $(BIN)/lorestream serve
 
 dev: $(VENV)/.dev web/node_modules/.stamp ## API with reload, and Vite's development server beside it
-	@trap 'kill 0' EXIT; (cd web && npm run --silent dev) & $(BIN)/lorestream serve --reload
+	@trap 'kill 0' EXIT; (cd web && npm run --silent dev) & $(BIN)/watchfiles --filter python '$(BIN)/lorestream serve' src/lorestream
 
 debian:
-	@tools/debian.sh chromium nginx redis-server libfaketime
+	@tools/debian.sh curl chromium nginx redis-server libfaketime
 
 check: $(VENV)/.dev web/node_modules/.stamp ## formatting, lint, types, import direction, generated files
 	@$(BIN)/ruff format --check --quiet src tests tools bench

@@ -6,15 +6,15 @@ import asyncio
 import random
 import statistics
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from lorestream.streaming.events import Done, Sources, Token
-from tests.fakes.reading import Stream
-from tests.fakes.upstream import Finish, Hold, Say
+from tests.fakes.reading import Client, Stream
+from tests.fakes.upstream import FakeUpstream, Finish, Hold, Say
 from tests.faults.conftest import SEED
 from tests.faults.world import World, world
 
@@ -31,9 +31,9 @@ async def at(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> Asyn
         assert "Traceback" not in one.log()
 
 
-async def read_some(at: World, run_id: str, last: str, size: int) -> Stream:
+async def read_some(client: Client, run_id: str, last: str, size: int) -> Stream:
     """Resume after ``last`` and take ``size`` bytes, wherever that cuts an event."""
-    async with at.client.stream(f"/runs/{run_id}/events", headers={"Last-Event-ID": last}) as stream:
+    async with client.stream(f"/runs/{run_id}/events", headers={"Last-Event-ID": last}) as stream:
         taken = b""
         async with asyncio.timeout(20):
             async for data in stream._bytes:
@@ -44,39 +44,44 @@ async def read_some(at: World, run_id: str, last: str, size: int) -> Stream:
     return stream
 
 
-async def read_through_drops(at: World, chance: random.Random) -> int:
-    """One answer through DROPS cuts at random bytes; how many there were before its end was read."""
-    async with at.client.ask(on_disconnect="continue") as first:
+async def read_through_drops(clients: Sequence[Client], chance: random.Random) -> int:
+    """One answer through DROPS cuts at random bytes, each time at one of the workers; how many cuts there were."""
+    async with clients[0].ask(on_disconnect="continue") as first:
         await first.until(Sources)
     ids, text, terminal, drops = list(first.ids), first.text, first.terminal, 0
     while terminal is None:
         size = chance.randrange(1, 1900) if drops < DROPS else 10**9
-        part = await read_some(at, first.run_id, ids[-1], size)
+        part = await read_some(chance.choice(clients), first.run_id, ids[-1], size)
         drops += 1
         ids, text, terminal = ids + part.ids, text + part.text, part.terminal
     assert isinstance(terminal, Done)
     assert drops >= DROPS
     assert ids == [f"{first.run_id}:{n}" for n in range(1, len(ids) + 1)]
-    stored = (await at.client.http.get(f"/runs/{first.run_id}")).json()
+    stored = (await chance.choice(clients).http.get(f"/runs/{first.run_id}")).json()
     assert text == stored["content"] == "".join(WORDS)
     return drops
+
+
+async def read_many_through_drops(fake: FakeUpstream, clients: Sequence[Client], count: int) -> str:
+    """Several answers, two at once; what to say of it."""
+    chance = random.Random(SEED)
+    fake.play(Say(WORDS, pause=0.0005), Finish(), always=True)
+    before = len([one for one in fake.requests if "chat" in one.path])
+    drops: list[int] = []
+    for _ in range(count // 2):
+        drops += await asyncio.gather(*(read_through_drops(clients, chance) for _ in range(2)))
+    assert len([one for one in fake.requests if "chat" in one.path]) == before + count
+    return (
+        f"{count} answers of {len(WORDS)} tokens at {len(clients)} worker(s), each through {min(drops)} to "
+        f"{max(drops)} cuts at random bytes: equal to the stored answer byte for byte, asked once"
+    )
 
 
 async def test_answers_are_whole_through_two_hundred_cuts_at_random_bytes(
     at: World, soak: bool, measured: Callable[[str], None]
 ) -> None:
-    chance = random.Random(SEED)
-    at.fake.play(Say(WORDS, pause=0.0005), Finish(), always=True)
-    before, count = len(at.chats()), 50 if soak else 2
-    drops = []
-    for _ in range(count // 2):
-        drops += await asyncio.gather(*(read_through_drops(at, chance) for _ in range(2)))
+    measured(await read_many_through_drops(at.fake, [at.client], 50 if soak else 2))
     at.fake.play(always=True)
-    assert len(at.chats()) == before + count
-    measured(
-        f"{count} answers of {len(WORDS)} tokens, each through {min(drops)} to {max(drops)} cuts at random bytes: "
-        "equal to the stored answer byte for byte, asked once"
-    )
 
 
 @pytest.mark.parametrize("said", ["", "Par"], ids=["before-the-first-token", "in-mid-answer"])
