@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from lorestream.accounts.routes import CurrentUser
 from lorestream.admission import Seats
 from lorestream.conversations.answer import Answers
-from lorestream.errors import Conflict
+from lorestream.errors import Conflict, Gone, Interrupted
 from lorestream.http import EventStream, from_state
 from lorestream.settings import Settings
 from lorestream.streaming import sse
@@ -64,11 +64,16 @@ async def follow(
     await answers.store.snapshot(user.user_id, run_id)
     cursor = sse.parse_cursor(run_id, last_event_id, after)
     position = await answers.runs.position(run_id, cursor)
+    at_the_end = position.ended and cursor == position.last
+    if cursor <= position.last and not at_the_end:
+        return event_stream(run_id, answers.runs.follow(run_id, cursor), settings)
+    stored = await answers.store.snapshot(user.user_id, run_id)
+    if stored.error and stored.error["code"] == Interrupted.code:
+        # Its last numbers may have gone, at the process that died, to events that died with it.
+        raise Gone("The last events of this answer are lost; its message is kept.")
     if cursor > position.last:
         raise Conflict("The cursor is ahead of this answer's events.")
-    if position.ended and cursor == position.last:
-        return Response(status_code=204, headers={"X-Run-Id": run_id})
-    return event_stream(run_id, answers.runs.follow(run_id, cursor), settings)
+    return Response(status_code=204, headers={"X-Run-Id": run_id})
 
 
 class Stopping(BaseModel):
