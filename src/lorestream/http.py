@@ -6,6 +6,8 @@ All middleware here is pure ASGI: nothing stands between a stream and its socket
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 import ipaddress
 import json
 import logging
@@ -14,6 +16,7 @@ import secrets
 import socket
 import struct
 from collections.abc import Coroutine, Mapping
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Protocol, TypeVar, cast
 from urllib.parse import quote
@@ -97,6 +100,23 @@ def from_state(name: str) -> Any:
         return getattr(connection.state, name)
 
     return Depends(read)
+
+
+def encode_cursor(moment: datetime, identifier: str) -> str:
+    """Where a page of a list ends, as ``next_cursor``: the order key of its last item."""
+    return base64.urlsafe_b64encode(f"{moment.isoformat()} {identifier}".encode()).decode()
+
+
+def decode_cursor(cursor: str) -> tuple[datetime, str]:
+    """The inverse of ``encode_cursor``. Raises InvalidInput for anything that it did not make."""
+    try:
+        written, identifier = base64.b64decode(cursor, altchars=b"-_", validate=True).decode().split(" ")
+        moment = datetime.fromisoformat(written)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidInput("The cursor is not one that this list gave.") from error
+    if moment.tzinfo is None:
+        raise InvalidInput("The cursor is not one that this list gave.")
+    return moment, identifier
 
 
 def client_ip(connection: HTTPConnection) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import json
 from dataclasses import asdict
@@ -18,8 +16,7 @@ from lorestream.conversations import export
 from lorestream.conversations.models import Conversation, Place, Question, Rating, Request, StoredMessage
 from lorestream.conversations.routes import OneStream, SettingsDep, event_stream
 from lorestream.conversations.threads import Conversations
-from lorestream.errors import InvalidInput
-from lorestream.http import Body, from_state
+from lorestream.http import Body, decode_cursor, encode_cursor, from_state
 from lorestream.streaming.events import MessageStatus
 from lorestream.streaming.runs import OnDisconnect
 
@@ -166,10 +163,11 @@ async def list_conversations(
     cursor: Annotated[str | None, Query(max_length=200)] = None,
 ) -> ConversationList:
     """The caller's conversations, the last active first; with ``q``, those that hold all its words."""
-    found = await conversations.page(user.user_id, q, limit + 1, _decode_cursor(cursor) if cursor else None)
+    found = await conversations.page(user.user_id, q, limit + 1, decode_cursor(cursor) if cursor else None)
     more, found = len(found) > limit, found[:limit]
     return ConversationList(
-        items=[_view(one) for one in found], next_cursor=_encode_cursor(found[-1]) if more else None
+        items=[_view(one) for one in found],
+        next_cursor=encode_cursor(found[-1].updated_at, found[-1].conversation_id) if more else None,
     )
 
 
@@ -275,20 +273,3 @@ def _message(message: StoredMessage) -> MessageView:
     feedback = FeedbackView(rating=rating, comment=comment) if rating or comment else None
     lists = {name: values.pop(name) or [] for name in ("sources", "citations")}
     return MessageView(**values, **lists, feedback=feedback)
-
-
-def _encode_cursor(conversation: Conversation) -> str:
-    return base64.urlsafe_b64encode(
-        f"{conversation.updated_at.isoformat()} {conversation.conversation_id}".encode()
-    ).decode()
-
-
-def _decode_cursor(cursor: str) -> tuple[datetime, str]:
-    try:
-        moment, conversation_id = base64.b64decode(cursor, altchars=b"-_", validate=True).decode().split(" ")
-        updated_at = datetime.fromisoformat(moment)
-    except (binascii.Error, ValueError) as error:
-        raise InvalidInput("The cursor is not one that this list gave.") from error
-    if updated_at.tzinfo is None:
-        raise InvalidInput("The cursor is not one that this list gave.")
-    return updated_at, conversation_id

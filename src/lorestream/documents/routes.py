@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Any
@@ -16,8 +14,7 @@ from pydantic import BaseModel
 from lorestream.accounts.routes import CurrentUser
 from lorestream.documents.models import Document, PageSpan, Status
 from lorestream.documents.service import Documents
-from lorestream.errors import InvalidInput
-from lorestream.http import from_state
+from lorestream.http import decode_cursor, encode_cursor, from_state
 
 router = APIRouter(tags=["documents"])
 DocumentsService = Annotated[Documents, from_state("documents")]
@@ -136,11 +133,12 @@ async def list_documents(
     cursor: Annotated[str | None, Query(max_length=200)] = None,
 ) -> DocumentList:
     """The caller's documents, newest first."""
-    found = await documents.page(user.user_id, limit + 1, _decode_cursor(cursor) if cursor else None)
+    found = await documents.page(user.user_id, limit + 1, decode_cursor(cursor) if cursor else None)
     more = len(found) > limit
     found = found[:limit]
     return DocumentList(
-        items=[_view(document) for document in found], next_cursor=_encode_cursor(found[-1]) if more else None
+        items=[_view(document) for document in found],
+        next_cursor=encode_cursor(found[-1].created_at, found[-1].doc_id) if more else None,
     )
 
 
@@ -218,18 +216,3 @@ def _text_json(document: Document, parts: list[str], pages: list[PageSpan]) -> I
     for part in parts:
         yield msgspec.json.encode(part)[1:-1]
     yield b'"}'
-
-
-def _encode_cursor(document: Document) -> str:
-    return base64.urlsafe_b64encode(f"{document.created_at.isoformat()} {document.doc_id}".encode()).decode()
-
-
-def _decode_cursor(cursor: str) -> tuple[datetime, str]:
-    try:
-        moment, doc_id = base64.b64decode(cursor, altchars=b"-_", validate=True).decode().split(" ")
-        created_at = datetime.fromisoformat(moment)
-    except (binascii.Error, ValueError) as error:
-        raise InvalidInput("The cursor is not one that this list gave.") from error
-    if created_at.tzinfo is None:
-        raise InvalidInput("The cursor is not one that this list gave.")
-    return created_at, doc_id
