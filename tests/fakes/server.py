@@ -33,8 +33,9 @@ class RunningServer:
     output: list[str] = field(default_factory=list)
 
     def register(self, email: str = EMAIL, password: str = PASSWORD) -> dict[str, str]:
-        """Make an account; the headers that its requests carry."""
-        httpx.post(f"{self.url}/auth/register", json={"email": email, "password": password}).raise_for_status()
+        """Make an account, if it is not there; the headers that its requests carry."""
+        made = httpx.post(f"{self.url}/auth/register", json={"email": email, "password": password})
+        assert made.status_code in {201, 409}, made.text
         return self.log_in(email, password)
 
     def log_in(self, email: str = EMAIL, password: str = PASSWORD) -> dict[str, str]:
