@@ -97,7 +97,7 @@ class Settings(BaseSettings):
         8, ge=1, le=10_000, description="Answers that a language model writes at once; more wait in a fair line."
     )
     max_queued_runs: int = Field(100, ge=0, le=10_000, description="Answers that wait for one language model.")
-    max_runs_per_user: int = Field(4, ge=1, le=10_000, description="Answers of one user at once, waiting ones too.")
+    max_runs_per_user: int = Field(6, ge=1, le=10_000, description="Answers of one user at once, waiting ones too.")
     max_streams_per_user: int = Field(6, ge=1, le=10_000, description="Open answer streams of one user.")
     query_rate: str = Field("30/minute", description="Questions per client address at /query and /query/stream, each.")
     disconnect_grace_seconds: float = Field(
