@@ -36,6 +36,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("moment", moments)
 
 
+@pytest.hookimpl(trylast=True)  # after -k and -m have chosen
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the quick modules' tests in turn, and in turn again: a test right after itself would share its fixtures."""
     repeated: list[pytest.Item] = []
