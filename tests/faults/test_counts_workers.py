@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import statistics
-import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from lorestream.streaming.events import Done, Token
 from tests.fakes.fleet import Pair, pair_of_servers
 from tests.fakes.upstream import Hold, Say
-from tests.faults.test_counts import read_many_through_drops
+from tests.faults.test_counts import read_many_through_drops, stop_once, told_of_stops
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(3600)]
 
@@ -42,21 +39,5 @@ async def test_stop_at_the_other_worker_closes_the_upstream_every_time(
     for number in range(100 if soak else 6):
         asked, other = pair.clients if number % 2 else reversed(pair.clients)
         pair.fake.play(*([Say(said)] if said else []), Hold())
-        async with asked.ask() as stream:
-            connection = await pair.fake.connection(seen + number)
-            if said:
-                await stream.until(Token)
-            began = time.monotonic()
-            await other.stop(stream.run_id)
-            async with asyncio.timeout(1):
-                took.append(await connection.closed - began)
-            await stream.rest(1)
-        assert isinstance(stream.terminal, Done)
-        assert stream.terminal.finish_reason == "cancelled"
-        assert stream.text == said
-    assert max(took) < 0.5
-    took.sort()
-    measured(
-        f"{len(took)} stops at the other worker, {'in mid-answer' if said else 'before the first token'}: upstream "
-        f"closed after p50 {statistics.median(took) * 1000:.1f} ms, p99 {took[int(len(took) * 0.99)] * 1000:.1f} ms"
-    )
+        took.append(await stop_once(asked, other, partial(pair.fake.connection, seen + number), said))
+    measured(told_of_stops(took, "stops at the other worker,", said))
