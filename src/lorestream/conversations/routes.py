@@ -108,8 +108,10 @@ class RunView(BaseModel):
 @router.post("/runs/{run_id}/stop", status_code=202)
 async def stop(user: CurrentUser, answers: AnswersDep, run_id: RunId) -> Stopping:
     """Stop an answer; what came of it is kept. Asking again changes nothing."""
-    await answers.store.snapshot(user.user_id, run_id)
-    return Stopping(run_id=run_id, stopping=await answers.runs.stop(run_id))
+    stored = await answers.store.snapshot(user.user_id, run_id)
+    # A run is stored as ended a moment before the last trace of its life is gone.
+    live = stored.status == "running"
+    return Stopping(run_id=run_id, stopping=live and await answers.runs.stop(run_id))
 
 
 @router.get("/runs/{run_id}")
