@@ -30,6 +30,10 @@ BUSY_TIMEOUT_SECONDS = 10
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
+# One transaction, for those who may hand it on but not speak SQL.
+Session = AsyncSession
+
+
 class Utc(TypeDecorator[datetime]):
     """A point in time: aware and in UTC in Python, naive UTC in SQLite."""
 

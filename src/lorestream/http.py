@@ -13,12 +13,10 @@ import json
 import logging
 import re
 import secrets
-import socket
-import struct
 from collections.abc import Coroutine, Mapping
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request
@@ -31,8 +29,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from lorestream.connection import ABORT
 from lorestream.errors import Internal, InvalidInput, LorestreamError, PayloadTooLarge, to_problem
 
 log = logging.getLogger(__name__)
@@ -41,18 +39,6 @@ T = TypeVar("T")
 
 # Where the server's own ``send`` is kept in the scope, for bodies that need none of what middleware does.
 SERVER_SEND = "lorestream.send"
-# Where the breaking off of the client's connection is kept in the scope, by ``ClientConnection``.
-ABORT = "lorestream.abort"
-# A client that vanished without a word is noticed in 45 s: by probes on a silent connection, else by what it does not
-# acknowledge (tcp(7)).
-KEEPALIVE = (
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, getattr(socket, "TCP_KEEPIDLE", 0), 15),
-    (socket.IPPROTO_TCP, getattr(socket, "TCP_KEEPINTVL", 0), 10),
-    (socket.IPPROTO_TCP, getattr(socket, "TCP_KEEPCNT", 0), 3),
-    (socket.IPPROTO_TCP, getattr(socket, "TCP_USER_TIMEOUT", 0), 45_000),
-)
-
 MAX_JSON_BYTES = 1024 * 1024
 # Room for the multipart framing and the form's other fields around an uploaded file.
 MULTIPART_OVERHEAD_BYTES = 64 * 1024
@@ -424,29 +410,6 @@ class EventStream(Response):
 
 def _age(since: float) -> float:
     return asyncio.get_running_loop().time() - since
-
-
-class ClientConnection(HttpToolsProtocol):
-    """uvicorn's connection, which also notices a client that vanished, and lets a response break it off."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Let the kernel look after silent clients."""
-        super().connection_made(transport)
-        if peer := transport.get_extra_info("socket"):
-            for level, option, value in KEEPALIVE:
-                if option:
-                    peer.setsockopt(level, option, value)
-
-    def on_message_begin(self) -> None:
-        """Give the request the means to break off its connection."""
-        super().on_message_begin()
-        cast("Scope", self.scope)[ABORT] = self._break_off
-
-    def _break_off(self) -> None:
-        # With a reset: a mere close would leave the kernel waiting to deliver what it holds.
-        if peer := self.transport.get_extra_info("socket"):
-            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.transport.abort()
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:

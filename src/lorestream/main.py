@@ -21,6 +21,7 @@ from lorestream import __version__
 from lorestream.accounts.routes import router as accounts_router
 from lorestream.accounts.service import Accounts
 from lorestream.admission import Seats
+from lorestream.connection import ClientConnection
 from lorestream.conversations.answer import Answers
 from lorestream.conversations.routes import router as runs_router
 from lorestream.conversations.thread_routes import router as conversations_router
@@ -28,7 +29,7 @@ from lorestream.conversations.threads import Conversations
 from lorestream.documents.routes import router as documents_router
 from lorestream.documents.service import Documents
 from lorestream.doors.query import router as query_router
-from lorestream.http import BodyLimit, ClientConnection, RequestContext, add_slash_twins, install_error_handlers
+from lorestream.http import BodyLimit, RequestContext, add_slash_twins, install_error_handlers
 from lorestream.library import Library
 from lorestream.limits import RateLimiter
 from lorestream.ops.health import LoopWatch

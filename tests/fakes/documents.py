@@ -18,8 +18,8 @@ from fastapi import FastAPI, Header
 from sqlalchemy import text
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from lorestream.accounts.caller import current_user
 from lorestream.accounts.models import Principal
-from lorestream.accounts.routes import current_user
 from lorestream.db import Database
 from lorestream.documents import store
 from lorestream.documents.queue import Watchers

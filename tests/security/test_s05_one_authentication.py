@@ -8,7 +8,7 @@ from pathlib import Path
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, APIWebSocketRoute, iter_route_contexts
 
-from lorestream.accounts.routes import current_user
+from lorestream.accounts.caller import current_user
 from lorestream.library import Library
 from lorestream.main import create_app
 from tests.fakes.edge import settings

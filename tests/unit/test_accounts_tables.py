@@ -8,16 +8,17 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import MetaData, create_engine
 
-from lorestream.accounts.models import Login, User
+from lorestream.accounts.models import ApiKey, AuditEvent, Invitation, Login, TokenUsage, UsedRefreshToken, User
 from lorestream.db import Database
 
-TABLES = {User.__tablename__, Login.__tablename__}
+MODELS = (User, Login, UsedRefreshToken, ApiKey, Invitation, AuditEvent, TokenUsage)
+TABLES = {model.__tablename__ for model in MODELS}
 
 
 def test_migration_and_models_agree(tmp_path: Path) -> None:
     Database(tmp_path / "lorestream.db").migrate()
     expected = MetaData()
-    for model in (User, Login):
+    for model in MODELS:
         model.metadata.tables[model.__tablename__].to_metadata(expected)
     engine = create_engine(f"sqlite:///{tmp_path / 'lorestream.db'}")
     with engine.connect() as connection:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from typing import Any
 
-from sqlalchemy import ForeignKey, LargeBinary, String
+from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from lorestream.db import Base, Utc
@@ -34,6 +35,8 @@ class User(Base):
     is_admin: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime] = mapped_column(Utc)
     disabled_at: Mapped[datetime | None] = mapped_column(Utc)
+    # What an administrator set for this user alone, by the names of ``limits``; the settings hold for the rest.
+    limits: Mapped[dict[str, int] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class Login(Base):
@@ -50,3 +53,71 @@ class Login(Base):
     expires_at: Mapped[datetime] = mapped_column(Utc, index=True)
     revoked_at: Mapped[datetime | None] = mapped_column(Utc)
     user_agent: Mapped[str] = mapped_column(String(200))
+    ip: Mapped[str] = mapped_column(String(64), default="", server_default="")
+
+
+class UsedRefreshToken(Base):
+    """A refresh token that was exchanged: whoever brings it again after the grace has stolen it, or was stolen from."""
+
+    __tablename__ = "used_refresh_tokens"
+
+    hash: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    session_id: Mapped[str] = mapped_column(ForeignKey("logins.session_id", ondelete="CASCADE"), index=True)
+    used_at: Mapped[datetime] = mapped_column(Utc)
+
+
+class ApiKey(Base):
+    """A key with which a program works as its user, within its scopes; only its SHA-256 is known."""
+
+    __tablename__ = "api_keys"
+
+    key_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.user_id", ondelete="CASCADE"), index=True)
+    hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    prefix: Mapped[str] = mapped_column(String(16))
+    name: Mapped[str] = mapped_column(String(100))
+    scopes: Mapped[list[str]] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(Utc)
+    last_used_at: Mapped[datetime | None] = mapped_column(Utc)
+    expires_at: Mapped[datetime | None] = mapped_column(Utc)
+
+
+class Invitation(Base):
+    """A code with which one person may register; only its SHA-256 is known. With ``email``, only that address may."""
+
+    __tablename__ = "invitations"
+
+    invitation_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    email: Mapped[str | None] = mapped_column(String(254))
+    created_by: Mapped[str] = mapped_column(String(32))
+    created_at: Mapped[datetime] = mapped_column(Utc)
+    expires_at: Mapped[datetime] = mapped_column(Utc)
+    used_by: Mapped[str | None] = mapped_column(String(32))
+    used_at: Mapped[datetime | None] = mapped_column(Utc)
+
+
+class AuditEvent(Base):
+    """One security event. It outlives the accounts it tells of, and holds no secret and no content."""
+
+    __tablename__ = "audit_events"
+    __table_args__ = (Index("ix_audit_events_at", "at", "event_id"),)
+
+    event_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    at: Mapped[datetime] = mapped_column(Utc)
+    kind: Mapped[str] = mapped_column(String(40))
+    user_id: Mapped[str | None] = mapped_column(String(32))
+    actor_id: Mapped[str | None] = mapped_column(String(32))
+    ip: Mapped[str] = mapped_column(String(64))
+    details: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class TokenUsage(Base):
+    """The tokens that a user's answers took on one day (UTC)."""
+
+    __tablename__ = "token_usage"
+
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.user_id", ondelete="CASCADE"), primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    tokens: Mapped[int]
+    answers: Mapped[int]

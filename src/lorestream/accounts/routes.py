@@ -1,69 +1,26 @@
-"""The account endpoints, and ``CurrentUser``: the one way in which any route learns who is asking."""
+"""The account endpoints."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated
-from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Depends, Form, Request, Response
-from fastapi.security import OAuth2PasswordBearer
+from fastapi import APIRouter, Form, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import HTTPConnection
 
-from lorestream.accounts.models import Principal, User
-from lorestream.accounts.service import MAX_EMAIL_LENGTH, Accounts, Issued
-from lorestream.errors import Forbidden, Unauthenticated
-from lorestream.http import Body, client_ip, from_state, problem_response
+from lorestream.accounts.caller import AccountsService, BearerToken, CurrentUser, OwnPages
+from lorestream.accounts.models import User
+from lorestream.accounts.service import MAX_EMAIL_LENGTH, Issued
+from lorestream.errors import Unauthenticated
+from lorestream.http import Body, client_ip, problem_response
 
 # The prefix makes browsers insist on Secure, Path=/ and no Domain, so that no sibling host can plant the cookie.
 SECURE_COOKIE = "__Host-lorestream_refresh"
 PLAIN_COOKIE = "lorestream_refresh"
 MAX_PASSWORD_LENGTH = 1024
-DEFAULT_PORTS = {"http": 80, "https": 443}
 
 router = APIRouter(prefix="/auth", tags=["accounts"])
-
-AccountsService = Annotated[Accounts, from_state("accounts")]
-# Reads the Authorization header only: a token in a URL would end up in logs and histories.
-BearerToken = Annotated[str | None, Depends(OAuth2PasswordBearer(tokenUrl="/auth/token", auto_error=False))]
-
-
-async def current_user(accounts: AccountsService, token: BearerToken) -> Principal:
-    """Who is asking, by the bearer token. Raises Unauthenticated."""
-    if not token:
-        raise Unauthenticated
-    return await accounts.authenticate(token)
-
-
-CurrentUser = Annotated[Principal, Depends(current_user)]
-
-
-def from_own_pages(request: Request) -> None:
-    """Refuse requests that another site's page makes with our cookie. Raises Forbidden.
-
-    Browsers state the relation themselves (Sec-Fetch-Site); Origin covers those that do not. Other clients send
-    neither.
-    """
-    site = request.headers.get("sec-fetch-site", "none")
-    origin = request.headers.get("origin")
-    if site not in ("same-origin", "none") or (origin is not None and not _is_own_origin(request, origin)):
-        raise Forbidden("This request came from another site's page.")
-
-
-def _is_own_origin(request: Request, origin: str) -> bool:
-    try:
-        theirs, ours = urlsplit(origin), urlsplit(f"//{request.headers.get('host', '')}")
-        port = theirs.port or DEFAULT_PORTS.get(theirs.scheme)
-        # A proxy may drop its port from Host, and may end TLS without telling us; never the other way round.
-        same_port = ours.port is None or ours.port == port
-    except ValueError:
-        return False
-    same_scheme = theirs.scheme == "https" or (theirs.scheme == "http" and request.scope["scheme"] == "http")
-    return same_scheme and same_port and bool(ours.hostname) and theirs.hostname == ours.hostname
-
-
-OwnPages = Depends(from_own_pages)
 
 
 class Registration(Body):

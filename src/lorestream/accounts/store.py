@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from lorestream.accounts.models import Login, Principal, User
+from lorestream.db import Base
 
 
 class Admission(NamedTuple):
@@ -34,8 +35,8 @@ async def user_by_id(session: AsyncSession, user_id: str) -> User | None:
     return await session.get(User, user_id)
 
 
-async def add(session: AsyncSession, row: User | Login) -> None:
-    """Store a new user or login."""
+async def add(session: AsyncSession, row: Base) -> None:
+    """Store a new row of one of the accounts' tables."""
     session.add(row)
     await session.flush()
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from pydantic import BaseModel, ConfigDict
 
-from lorestream.accounts.routes import CurrentUser
+from lorestream.accounts.caller import CurrentUser
 from lorestream.admission import Seats
 from lorestream.conversations.answer import Answers
 from lorestream.errors import Conflict, Gone, Interrupted

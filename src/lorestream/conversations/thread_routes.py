@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
-from lorestream.accounts.routes import CurrentUser
+from lorestream.accounts.caller import CurrentUser
 from lorestream.conversations import export
 from lorestream.conversations.models import Conversation, Place, Question, Rating, Request, StoredMessage
 from lorestream.conversations.routes import OneStream, SettingsDep, event_stream

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BaseModel
 
-from lorestream.accounts.routes import CurrentUser
+from lorestream.accounts.caller import CurrentUser
 from lorestream.documents.models import Document, PageSpan, Status
 from lorestream.documents.service import Documents
 from lorestream.http import decode_cursor, encode_cursor, from_state

@@ -8,7 +8,7 @@ import msgspec
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import AfterValidator, Field
 
-from lorestream.accounts.routes import CurrentUser
+from lorestream.accounts.caller import CurrentUser
 from lorestream.conversations.models import Question
 from lorestream.conversations.routes import AnswersDep, OneStream, SettingsDep, event_stream, follow
 from lorestream.errors import LorestreamError, failure

@@ -13,7 +13,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 
 from lorestream import __version__
-from lorestream.accounts.routes import CurrentUser
+from lorestream.accounts.caller import CurrentUser
 from lorestream.errors import Busy
 from lorestream.http import from_state
 from lorestream.providers.catalogue import Catalogue
