@@ -13,8 +13,9 @@ import pytest
 from argon2 import PasswordHasher
 from sqlalchemy import func, select, update
 
+from lorestream.accounts.emails import LOCAL_EMAIL
 from lorestream.accounts.models import Login, User
-from lorestream.accounts.service import LOCAL_EMAIL, MAX_LOGINS_PER_USER
+from lorestream.accounts.service import MAX_LOGINS_PER_USER
 from tests.fakes.edge import EMAIL, PASSWORD, AccountsServer, accounts_server
 
 

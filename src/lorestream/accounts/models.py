@@ -22,7 +22,7 @@ class Principal:
 
 
 class User(Base):
-    """An account. ``email`` is normalised (see ``service.normalise_email``), so that its unique index ignores case.
+    """An account. ``email`` is normalised (see ``emails.normalise_email``), so that its unique index ignores case.
 
     Without ``password_hash`` nobody can log in: the local owner of the command line.
     """

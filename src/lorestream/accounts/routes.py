@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import HTTPConnection
 
 from lorestream.accounts.caller import AccountsService, BearerToken, CurrentUser, OwnPages
+from lorestream.accounts.emails import MAX_EMAIL_LENGTH
 from lorestream.accounts.models import User
-from lorestream.accounts.service import MAX_EMAIL_LENGTH, Issued
+from lorestream.accounts.service import Issued
 from lorestream.errors import Unauthenticated
 from lorestream.http import Body, client_ip, problem_response
 

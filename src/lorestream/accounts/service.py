@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
 import unicodedata
 from collections.abc import Callable
@@ -12,17 +11,15 @@ from datetime import datetime, timedelta
 
 from lorestream import db
 from lorestream.accounts import store
+from lorestream.accounts.emails import LOCAL_EMAIL, invalid_field, normalise_email, valid_email
 from lorestream.accounts.models import Login, Principal, User
 from lorestream.accounts.passwords import MAX_PASSWORD_BYTES, Passwords, as_bytes
 from lorestream.accounts.tokens import Tokens, load_or_create_key, refresh_hash
-from lorestream.errors import Conflict, Forbidden, InvalidInput, Unauthenticated
+from lorestream.errors import Conflict, Forbidden, Unauthenticated
 from lorestream.limits import RateLimiter
 from lorestream.settings import Settings
 
 KEY_FILE = "secret.key"
-MAX_EMAIL_LENGTH = 254  # RFC 5321, as corrected by erratum 1690
-EMAIL = re.compile(r"[^\s@]{1,64}@[^\s@.]{1,63}(\.[^\s@.]{1,63}){0,20}")
-LOCAL_EMAIL = "local@localhost"
 REGISTER_RATE_OF_ADDRESS = "20/minute"
 # Failed logins only: an office behind one address may come to work at nine. Counted before the password is checked,
 # so that guesses at the same time count, too. The account's is per client address: no stranger locks the owner out.
@@ -42,11 +39,6 @@ class Issued:
     expires_in: int
     refresh_token: str
     refresh_seconds: int
-
-
-def normalise_email(email: str) -> str:
-    """The form in which emails are compared: NFC, lower case, no white space around it."""
-    return unicodedata.normalize("NFC", email.strip().lower())
 
 
 class Accounts:
@@ -87,7 +79,7 @@ class Accounts:
         InvalidInput, RateLimited or Busy.
         """
         await self._limiter.check("register", REGISTER_RATE_OF_ADDRESS, ip)
-        email = _valid_email(email)
+        email = valid_email(email)
         self._check_password(password)
         async with self._db.read() as session:  # before the costly hash; decided again below
             self._admit(await store.admission(session, email))
@@ -192,9 +184,9 @@ class Accounts:
     def _check_password(self, password: str) -> None:
         least = self._settings.password_min_length
         if len(unicodedata.normalize("NFC", password)) < least:
-            raise _invalid("password", f"needs at least {least} characters")
+            raise invalid_field("password", f"needs at least {least} characters")
         if len(as_bytes(password)) > MAX_PASSWORD_BYTES:
-            raise _invalid("password", f"may have at most {MAX_PASSWORD_BYTES} bytes")
+            raise invalid_field("password", f"may have at most {MAX_PASSWORD_BYTES} bytes")
 
     def _new_user(self, email: str, password_hash: str | None, *, is_admin: bool) -> User:
         return User(
@@ -232,16 +224,3 @@ class Accounts:
             refresh_token=refresh_token,
             refresh_seconds=self._settings.refresh_token_seconds,
         )
-
-
-def _valid_email(email: str) -> str:
-    normalised = normalise_email(email)
-    if len(normalised) > MAX_EMAIL_LENGTH or not (normalised.isprintable() and EMAIL.fullmatch(normalised)):
-        raise _invalid("email", "is not an email address such as name@example.com")
-    if normalised == LOCAL_EMAIL:
-        raise _invalid("email", "is reserved for the command line")
-    return normalised
-
-
-def _invalid(field: str, reason: str) -> InvalidInput:
-    return InvalidInput(f"The {field} {reason}.", fields={"errors": [{"field": f"body.{field}", "reason": reason}]})
