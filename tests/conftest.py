@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from tests.fakes.server import RunningServer, running_server
 
 for name in [name for name in os.environ if name.startswith("LORESTREAM_")]:
     del os.environ[name]
+
+# One for all processes of a run, so that they find the same tests.
+SEED = int(os.environ.setdefault("TEST_SEED", str(random.SystemRandom().randrange(2**32))))
 
 
 def pytest_asyncio_loop_factories(
@@ -37,6 +41,28 @@ def screenshots(request: pytest.FixtureRequest) -> Path | None:
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Put a line into the table at the end of the test run."""
+    return lambda line: request.node.user_properties.append(("measured", line))
+
+
+@pytest.fixture
+def soak(request: pytest.FixtureRequest) -> bool:
+    """Whether the long counts are wanted."""
+    return bool(request.config.getoption("--soak"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the tests measured."""
+    reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    lines = [line for one in reports if one.when == "call" for name, line in one.user_properties if name == "measured"]
+    if lines:
+        terminalreporter.section(f"measured (seed {SEED})")
+        for line in lines:
+            terminalreporter.write_line(str(line))
 
 
 @pytest.fixture(scope="session")

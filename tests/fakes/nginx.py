@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.fakes.ports import kept_port
+
 CONF = """
 worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log;
 events {{ worker_connections 512; }}
@@ -28,9 +30,7 @@ http {{
 @contextmanager
 def stock_nginx(folder: Path, upstream: str, extra: str = "", http: str = "") -> Iterator[str]:
     """Proxy ``upstream``, which may be a group that ``http`` defines; the address to ask instead of it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = kept_port()
     folder.mkdir(parents=True, exist_ok=True)
     conf = folder / "nginx.conf"
     conf.write_text(CONF.format(folder=folder, port=port, upstream=upstream, extra=extra, http=http))

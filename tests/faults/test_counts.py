@@ -13,9 +13,9 @@ import pytest
 import pytest_asyncio
 
 from lorestream.streaming.events import Done, Sources, Token
+from tests.conftest import SEED
 from tests.fakes.reading import Client, Stream
 from tests.fakes.upstream import Connection, FakeUpstream, Finish, Hold, Say
-from tests.faults.conftest import SEED
 from tests.faults.world import World, world
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(3600)]
