@@ -14,6 +14,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import IO
 
+from lorestream.accounts.audit import Audit
+from lorestream.accounts.invitations import Invitations
 from lorestream.accounts.service import Accounts
 from lorestream.admission import Admission, Seats
 from lorestream.conversations.answer import Answers
@@ -63,6 +65,8 @@ class Library:
         self.db = Database(settings.data_dir / "lorestream.db")
         self.embedder = build_embedder(settings)
         self.index = SqliteIndex(self.db)
+        self.audit = Audit(self.db)
+        self.invitations = Invitations(self.db, self.audit)
         self.accounts = Accounts(self.db, settings, self.limiter)
         self.documents = Documents(self.db, self.index, self.embedder, settings)
         self.retrieval = Retrieval(self.db, self.index, self.embedder, settings.relevance_floor)
