@@ -18,6 +18,7 @@ from lorestream.documents.parse import (
     Parsed,
     checked,
     detect,
+    storable,
 )
 from lorestream.errors import UnsupportedType
 from tests.fakes import files
@@ -92,3 +93,18 @@ def test_a_text_of_white_space_is_empty(text: str) -> None:
     with pytest.raises(DocumentFailed) as failed:
         checked(Parsed(text))
     assert failed.value.code == "empty"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a\x00b\ud800", "a\ufffdb\ufffd"),
+        ("a\U000e0049\U000e0067\U000e007fb", "a\ufffd\ufffd\ufffdb"),
+        ("\u202egpj", "\ufffdgpj"),
+        ("🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f!", None),
+        ("می\u200cخواهم \u2067עברית\u2069 soft\u00adhyphen", None),
+    ],
+)
+def test_what_would_hide_text_is_shown_and_offsets_stay(text: str, expected: str | None) -> None:
+    assert storable(text) == (text if expected is None else expected)
+    assert len(storable(text)) == len(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from lorestream.conversations import citations
@@ -19,6 +20,18 @@ MESSAGE_BYTES = 32
 # Less of a text than this says nothing.
 SHORTEST_CUT = 200
 
+# A model reads what a person does not see. What no script needs goes: zero-width spaces and joiners of words, soft
+# hyphens, fillers, embeddings and overrides of direction, tag characters, variation selectors beyond the first sixteen.
+# What scripts and emoji do need (joiners, direction marks, the sixteen) stays, except in rows, which only hide data.
+_UNSEEN = re.compile(
+    "[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0"
+    "\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+    "|[\u200c-\u200f\u061c\ufe00-\ufe0f]{3,}"
+)
+_REPLACED = re.compile("\ufffd{2,}")
+# Whatever looks like the beginning of one of our marks, nonce or not.
+_MARK = re.compile(r"[<＜](?=\s{0,8}/?\s{0,8}passage)", re.IGNORECASE)
+
 INSTRUCTIONS = """\
 You answer questions about the user's own documents. Below the question are numbered passages from them. Rules:
 - Use only what the passages say. If they do not contain the answer, reply exactly: {no_answer}
@@ -33,18 +46,20 @@ def build(
 ) -> Prompt:
     """The messages for a model whose prompt may take ``budget_tokens``.
 
-    ``nonce`` is fresh for every prompt, so that no document can hold the mark that ends a passage. Passages are given
-    in full, best first, as far as the budget goes; at least one is always given, cut to fit. ``history`` (oldest
-    first) stands before the question as far as there is room, the newest turns first: it may take what the passages
-    leave, and never more than half. Raises ContextTooLong when the question alone leaves no room.
+    ``nonce`` is fresh for every prompt, so that no document can hold the mark that ends a passage; what only looks like
+    one is defused, and characters that nobody sees are left out (OWASP, "LLM Prompt Injection Prevention"). Passages
+    are given in full, best first, as far as the budget goes; at least one is always given, cut to fit. ``history``
+    (oldest first) stands before the question as far as there is room, the newest turns first: it may take what the
+    passages leave, and never more than half. Raises ContextTooLong when the question alone leaves no room.
     """
     instructions = INSTRUCTIONS.format(no_answer=NO_ANSWER, nonce=nonce)
     room = budget_tokens * BYTES_PER_TOKEN - len((instructions + question).encode()) - 64
-    wanted = sum(len(_block(passage, nonce).encode()) for passage in passages)
+    as_shown = [PromptPassage(passage.n, _title(passage), shown(passage.text)) for passage in passages]
+    wanted = sum(len(_block(passage, nonce).encode()) for passage in as_shown)
     earlier = _fitting(history, max(room - wanted, room // 2))
     left = room - sum(map(_size, earlier))
     blocks: list[str] = []
-    for passage in passages:
+    for passage in as_shown:
         block = _block(passage, nonce)
         size = len(block.encode())
         if size > left and blocks:
@@ -86,9 +101,19 @@ def _size(message: ChatMessage) -> int:
     return len(message.content.encode()) + MESSAGE_BYTES
 
 
+def shown(text: str) -> str:
+    """A document's text as the model gets it: what a person sees of it, without anything like a passage's mark."""
+    if not text.isascii():
+        text = _REPLACED.sub("\ufffd", _UNSEEN.sub("", text))
+    return _MARK.sub("‹", text)
+
+
+def _title(passage: PromptPassage) -> str:
+    return " ".join(shown(passage.title).replace('"', "'").split())
+
+
 def _block(passage: PromptPassage, nonce: str) -> str:
-    title = passage.title.replace('"', "'")
-    return f'<passage-{nonce} number="{passage.n}" title="{title}">\n{passage.text}\n</passage-{nonce}>'
+    return f'<passage-{nonce} number="{passage.n}" title="{passage.title}">\n{passage.text}\n</passage-{nonce}>'
 
 
 def _cut(passage: PromptPassage, size: int) -> PromptPassage:

@@ -37,7 +37,12 @@ MAX_CHARACTERS = 64 * 1024 * 1024
 MAX_TITLE_CHARACTERS = 300
 _ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _UNICODE_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+# What cannot be stored, and what would hide text from people: tag characters, apart from those of flags, and overrides
+# of the writing direction.
+_UNSHOWN = re.compile(
+    "(\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{3,6}\U000e007f)"
+    "|[\x00\u202d\u202e\ud800-\udfff\U000e0000-\U000e007f]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +116,8 @@ def detect(filename: str, head: bytes) -> str:
 
 
 def storable(text: str) -> str:
-    """The text with every NUL and lone surrogate replaced by U+FFFD, one for one, so that offsets stay."""
-    return _UNSTORABLE.sub("\ufffd", text)
+    """The text with every NUL, lone surrogate and hiding character as a visible U+FFFD, one for one: offsets stay."""
+    return _UNSHOWN.sub(lambda found: found[1] or "\ufffd", text)
 
 
 def checked(parsed: Parsed) -> Parsed:

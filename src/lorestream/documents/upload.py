@@ -33,7 +33,7 @@ MAX_FILENAME = 255
 MALFORMED = "The multipart form is malformed or was cut off."
 PART_SUFFIX = ".part"
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_BIDI = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_HIDING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]")
 
 
 @contextmanager
@@ -59,9 +59,9 @@ class Upload:
 
 
 def clean_filename(name: str) -> str:
-    """A name as metadata: the last path component, without control and bidirectional characters, ≤ 255 characters."""
+    """A name as metadata: the last path component, ≤ 255 characters, none of them for control, direction or tags."""
     last = re.split(r"[/\\]", name)[-1]
-    kept = "".join(char for char in _BIDI.sub("", last) if unicodedata.category(char) not in ("Cc", "Cs", "Zl", "Zp"))
+    kept = "".join(char for char in _HIDING.sub("", last) if unicodedata.category(char) not in ("Cc", "Cs", "Zl", "Zp"))
     kept = kept.strip()
     if len(kept) > MAX_FILENAME:
         stem, dot, ending = kept.rpartition(".")
