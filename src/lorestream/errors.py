@@ -2,7 +2,7 @@
 
 LorestreamError
 ├── Refused                 the caller's doing; a real HTTP status before any byte of a stream
-│   ├── InvalidInput  NotFound  Unauthenticated  Forbidden  Conflict  Gone
+│   ├── InvalidInput  NotFound  Unauthenticated  Forbidden  QuotaExceeded  Conflict  Gone
 │   └── PayloadTooLarge  UnsupportedType  RateLimited  ShuttingDown  StorageFull  Busy  UploadStalled
 ├── RunFailed               ends a run; an ``error`` event in a stream, a problem document elsewhere
 │   ├── NoDocuments  RetrievalFailed  ContextTooLong  LimitReached
@@ -71,6 +71,12 @@ class Forbidden(Refused):
     """You may not do that."""
 
     code, title, status = "forbidden", "Forbidden", 403
+
+
+class QuotaExceeded(Refused):
+    """You have no room left; delete something first."""
+
+    code, title, status = "quota_exceeded", "Quota exceeded", 403
 
 
 class Conflict(Refused):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
@@ -14,11 +15,15 @@ from lorestream.db import Base, Utc
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whoever makes a request: a user, and the login by which they came (empty on the command line)."""
+    """Whoever makes a request: a user, and the login by which they came (empty on the command line).
+
+    ``limits`` are what an administrator set for this user alone (see ``quotas``).
+    """
 
     user_id: str
     email: str
     session_id: str
+    limits: Mapping[str, int] = field(default_factory=dict)
 
 
 class User(Base):
