@@ -34,6 +34,7 @@ from lorestream.providers.remote_embedders import OllamaEmbedder, OpenAIEmbedder
 from lorestream.providers.upstream import Endpoint
 from lorestream.retrieval.search import Retrieval
 from lorestream.settings import Settings
+from lorestream.shared import SharedCounts
 from lorestream.streaming.fleet import Fleet
 from lorestream.streaming.log import MemoryLog, RunLog
 from lorestream.streaming.log_redis import SCRIPTS, RedisLog
@@ -61,7 +62,8 @@ class Library:
     def __init__(self, settings: Settings) -> None:
         """Build the services; nothing is read or written yet."""
         self.settings = settings
-        self.limiter = RateLimiter()
+        self._counts = SharedCounts(settings.redis_url.get_secret_value()) if settings.redis_url else None
+        self.limiter = RateLimiter(shared=self._counts)
         self.db = Database(settings.data_dir / "lorestream.db")
         self.embedder = build_embedder(settings)
         self.index = SqliteIndex(self.db)
@@ -106,6 +108,8 @@ class Library:
         if self._shared:
             await self._shared.link.open()
             self._closing.push_async_callback(self._shared.link.close)
+        if self._counts:
+            self._closing.push_async_callback(self._counts.close)
         await self.accounts.open()
         self._closing.push_async_callback(self.accounts.close)
         await self.documents.open()
