@@ -1,0 +1,18 @@
+"""One server with three users, for all tests that ask whether one of them reaches another's things."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.server import RunningServer
+from tests.security.people import People, settled
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> Iterator[tuple[RunningServer, People]]:
+    """The server, with settings that nothing else needs, and its users; nobody may change what is Alice's."""
+    with settled(tmp_path_factory.mktemp("world") / "data", models_dir, access_token_seconds="3600") as made:
+        yield made
