@@ -16,6 +16,7 @@ from typing import IO
 
 from lorestream.accounts.audit import Audit
 from lorestream.accounts.invitations import Invitations
+from lorestream.accounts.keys import Keys
 from lorestream.accounts.service import Accounts
 from lorestream.admission import Admission, Seats
 from lorestream.conversations.answer import Answers
@@ -69,6 +70,7 @@ class Library:
         self.index = SqliteIndex(self.db)
         self.audit = Audit(self.db)
         self.invitations = Invitations(self.db, self.audit)
+        self.keys = Keys(self.db, self.audit)
         self.accounts = Accounts(self.db, settings, self.limiter)
         self.documents = Documents(self.db, self.index, self.embedder, settings)
         self.retrieval = Retrieval(self.db, self.index, self.embedder, settings.relevance_floor)
@@ -112,6 +114,7 @@ class Library:
             self._closing.push_async_callback(self._counts.close)
         await self.accounts.open()
         self._closing.push_async_callback(self.accounts.close)
+        self._closing.push_async_callback(self.keys.close)
         await self.documents.open()
         if alone:  # proved by the lock: whatever is called running has lost its process
             await (self._shared.fleet.recover_all() if self._shared else self._store.interrupt_running())

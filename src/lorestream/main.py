@@ -18,6 +18,8 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from lorestream import __version__
+from lorestream.accounts.keys import Keys
+from lorestream.accounts.keys_routes import router as keys_router
 from lorestream.accounts.routes import router as accounts_router
 from lorestream.accounts.service import Accounts
 from lorestream.admission import Seats
@@ -43,6 +45,15 @@ log = logging.getLogger(__name__)
 WEBUI = Path(__file__).parent / "webui"
 PAGES = ("/", "/library", "/c/{conversation_id}")
 UPLOAD_PATHS = ("/documents",)
+ROUTERS = (
+    accounts_router,
+    keys_router,
+    documents_router,
+    conversations_router,
+    query_router,
+    runs_router,
+    health_router,
+)
 
 
 class State(TypedDict):
@@ -51,6 +62,7 @@ class State(TypedDict):
     settings: Settings
     limiter: RateLimiter
     accounts: Accounts
+    keys: Keys
     documents: Documents
     catalogue: Catalogue
     runs: Runs
@@ -71,6 +83,7 @@ def create_app(library: Library) -> FastAPI:
                 settings=library.settings,
                 limiter=library.limiter,
                 accounts=library.accounts,
+                keys=library.keys,
                 documents=library.documents,
                 catalogue=library.catalogue,
                 runs=library.runs,
@@ -90,7 +103,7 @@ def create_app(library: Library) -> FastAPI:
         redoc_url=None,
     )
     install_error_handlers(app)
-    for router in (accounts_router, documents_router, conversations_router, query_router, runs_router, health_router):
+    for router in ROUTERS:
         app.include_router(router)
     add_slash_twins(app)
     _serve_pages(app)

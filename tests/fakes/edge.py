@@ -15,6 +15,8 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
+from lorestream.accounts.audit import Audit
+from lorestream.accounts.keys import Keys
 from lorestream.accounts.routes import router
 from lorestream.accounts.service import Accounts
 from lorestream.db import Database
@@ -123,7 +125,7 @@ async def accounts_server(
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        yield {"accounts": accounts}
+        yield {"accounts": accounts, "keys": Keys(database, Audit(database, clock), clock)}
 
     app = FastAPI(lifespan=lifespan, redirect_slashes=False)
     install_error_handlers(app)

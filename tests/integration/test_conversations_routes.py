@@ -10,6 +10,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine
+
+from lorestream.db import MIGRATIONS
 from lorestream.streaming.events import Done, Token
 from tests.fakes.reading import Client, user_of
 from tests.fakes.server import RunningServer, running_server
@@ -256,25 +261,23 @@ async def test_every_route_needs_a_login(reader_server: RunningServer) -> None:
 
 def test_what_was_there_before_conversations_stays(tmp_path: Path, models_dir: Path) -> None:
     """A database of the version before is brought up to date with its messages kept."""
-    with running_server(tmp_path / "data", models_dir) as server:
-        server.stop()
     path = tmp_path / "data" / "lorestream.db"
-    with sqlite3.connect(path) as db:
-        for name in ("titled", "renamed", "gone"):
-            db.execute(f"DROP TRIGGER conversation_{name}")
-        for name in ("asked", "answered", "gone"):
-            db.execute(f"DROP TRIGGER message_{name}")
-        db.execute("DROP TABLE conversation_texts")
-        db.execute("DROP TABLE conversations")
-        db.execute("DROP INDEX ix_messages_request")
-        for name in ("asked", "client_request_id", "request_hash", "rating", "comment"):
-            db.execute(f"ALTER TABLE messages DROP COLUMN {name}")
-        db.execute("UPDATE alembic_version SET version_num = '0003'")
-        db.execute(
+    path.parent.mkdir()
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0003")
+        connection.exec_driver_sql(
+            "INSERT INTO users (user_id, email, is_admin, created_at) VALUES ('o', 'o@x.de', 0, '2026-01-01')"
+        )
+        connection.exec_driver_sql(
             "INSERT INTO messages (message_id, owner_id, role, content, reasoning, status, door, created_at, "
             "updated_at) VALUES ('m', 'o', 'user', 'What?', '', 'done', 'query', '2026-01-01', '2026-01-01')"
         )
-    db.close()
+        connection.commit()
+    engine.dispose()
     with running_server(tmp_path / "data", models_dir) as server:
         server.stop()
     with sqlite3.connect(path) as db:

@@ -1,33 +1,80 @@
-"""``CurrentUser``: the one way in which any route learns who is asking; and who may use our cookie."""
+"""Who is asking: the one dependency in which any route learns it, and what each route lets an API key do.
+
+A route names who may come by one alias: ``CurrentUser`` and ``Administrator`` for logins alone, ``Reads``, ``Asks``
+and ``ManagesDocuments`` for logins and for keys with that scope.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from fastapi import Depends, Request
-from fastapi.security import OAuth2PasswordBearer
+from fastapi import Depends, Request, Security
+from fastapi.security import OAuth2PasswordBearer, SecurityScopes
 
+from lorestream.accounts.keys import PREFIX, Keys
 from lorestream.accounts.models import Principal
 from lorestream.accounts.service import Accounts
 from lorestream.errors import Forbidden, Unauthenticated
 from lorestream.http import from_state
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
+SCOPES = {
+    "read": "Read documents, conversations and answers.",
+    "ask": "Ask questions, and change conversations.",
+    "documents": "Upload, index again and delete documents.",
+}
 
 AccountsService = Annotated[Accounts, from_state("accounts")]
+KeysService = Annotated[Keys, from_state("keys")]
 # Reads the Authorization header only: a token in a URL would end up in logs and histories.
-BearerToken = Annotated[str | None, Depends(OAuth2PasswordBearer(tokenUrl="/auth/token", auto_error=False))]
+BearerToken = Annotated[
+    str | None,
+    Depends(
+        OAuth2PasswordBearer(
+            tokenUrl="/auth/token",
+            scopes=SCOPES,
+            description="The access token of a login, or an API key, which has one or more of the scopes.",
+            auto_error=False,
+        )
+    ),
+]
 
 
-async def current_user(accounts: AccountsService, token: BearerToken) -> Principal:
-    """Who is asking, by the bearer token. Raises Unauthenticated."""
+async def current_user(
+    allowed: SecurityScopes, accounts: AccountsService, keys: KeysService, token: BearerToken
+) -> Principal:
+    """Who is asking, by the bearer token: an access token, or an API key with a scope that the route names.
+
+    Raises Unauthenticated, and Forbidden for a key where the route names no scope that it has.
+    """
     if not token:
         raise Unauthenticated
-    return await accounts.authenticate(token)
+    if not token.startswith(PREFIX):
+        return await accounts.authenticate(token)
+    principal = await keys.authenticate(token)
+    if not allowed.scopes:
+        raise Forbidden("Accounts and administration are for people who log in; an API key cannot do this.")
+    if principal.scopes is not None and not principal.scopes.issuperset(allowed.scopes):
+        needed = " ".join(allowed.scopes)
+        raise Forbidden(f"This API key lacks the scope “{needed}”.", fields={"scope": needed})
+    return principal
 
 
 CurrentUser = Annotated[Principal, Depends(current_user)]
+Reads = Annotated[Principal, Security(current_user, scopes=["read"])]
+Asks = Annotated[Principal, Security(current_user, scopes=["ask"])]
+ManagesDocuments = Annotated[Principal, Security(current_user, scopes=["documents"])]
+
+
+async def administrator(user: CurrentUser) -> Principal:
+    """The caller, who is an administrator. Raises Forbidden."""
+    if not user.is_admin:
+        raise Forbidden("Only an administrator of this server may do this.")
+    return user
+
+
+Administrator = Annotated[Principal, Depends(administrator)]
 
 
 def from_own_pages(request: Request) -> None:

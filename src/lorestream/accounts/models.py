@@ -15,15 +15,19 @@ from lorestream.db import Base, Utc
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whoever makes a request: a user, and the login by which they came (empty on the command line).
+    """Whoever makes a request: a user, and the login or the API key by which they came (neither on the command line).
 
-    ``limits`` are what an administrator set for this user alone (see ``quotas``).
+    ``limits`` are what an administrator set for this user alone (see ``quotas``). ``scopes`` are what a key may do;
+    None for a login, which may do everything that its user may.
     """
 
     user_id: str
     email: str
     session_id: str
     limits: Mapping[str, int] = field(default_factory=dict)
+    is_admin: bool = False
+    key_id: str = ""
+    scopes: frozenset[str] | None = None
 
 
 class User(Base):

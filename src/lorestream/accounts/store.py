@@ -49,12 +49,12 @@ async def set_password_hash(session: AsyncSession, user_id: str, password_hash: 
 async def principal_of(session: AsyncSession, session_id: str, at: datetime) -> Principal | None:
     """Who came by this login, unless it was revoked or has expired, or the user was disabled."""
     found = await session.execute(
-        select(User.user_id, User.email, User.limits)
+        select(User.user_id, User.email, User.limits, User.is_admin)
         .join(Login, Login.user_id == User.user_id)
         .where(Login.session_id == session_id, _live(at), User.disabled_at.is_(None))
     )
     row = found.one_or_none()
-    return Principal(row.user_id, row.email, session_id, row.limits or {}) if row else None
+    return Principal(row.user_id, row.email, session_id, row.limits or {}, row.is_admin) if row else None
 
 
 async def rotate(

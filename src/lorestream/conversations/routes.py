@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Response
+from fastapi import APIRouter, Header, Path, Query, Response, Security
 from pydantic import BaseModel, ConfigDict
 
-from lorestream.accounts.caller import CurrentUser
+from lorestream.accounts.caller import Asks, CurrentUser, Reads
 from lorestream.admission import Seats
 from lorestream.conversations.answer import Answers
 from lorestream.errors import Conflict, Gone, Interrupted
@@ -36,8 +36,9 @@ async def stream_seat(user: CurrentUser, seats: Annotated[Seats, from_state("str
         give_back()
 
 
-# For every route that answers with an event stream.
-OneStream = Depends(stream_seat)
+# For every route that answers with an event stream, with the scope of its caller, who is then asked for once.
+ReadStream = Security(stream_seat, scopes=["read"])
+AskStream = Security(stream_seat, scopes=["ask"])
 
 
 def event_stream(run_id: str, reader: Reader, settings: Settings) -> EventStream:
@@ -48,12 +49,12 @@ def event_stream(run_id: str, reader: Reader, settings: Settings) -> EventStream
 
 @router.get(
     "/runs/{run_id}/events",
-    dependencies=[OneStream],
+    dependencies=[ReadStream],
     response_class=Response,
     responses={200: {"content": {"text/event-stream": {}}}},
 )
 async def follow(
-    user: CurrentUser,
+    user: Reads,
     answers: AnswersDep,
     settings: SettingsDep,
     run_id: RunId,
@@ -106,7 +107,7 @@ class RunView(BaseModel):
 
 
 @router.post("/runs/{run_id}/stop", status_code=202)
-async def stop(user: CurrentUser, answers: AnswersDep, run_id: RunId) -> Stopping:
+async def stop(user: Asks, answers: AnswersDep, run_id: RunId) -> Stopping:
     """Stop an answer; what came of it is kept. Asking again changes nothing."""
     stored = await answers.store.snapshot(user.user_id, run_id)
     # A run is stored as ended a moment before the last trace of its life is gone.
@@ -115,6 +116,6 @@ async def stop(user: CurrentUser, answers: AnswersDep, run_id: RunId) -> Stoppin
 
 
 @router.get("/runs/{run_id}")
-async def snapshot(user: CurrentUser, answers: AnswersDep, run_id: RunId) -> RunView:
+async def snapshot(user: Reads, answers: AnswersDep, run_id: RunId) -> RunView:
     """What is stored of a run: at most a second behind a live one, complete once it has ended."""
     return RunView.model_validate(await answers.store.snapshot(user.user_id, run_id))

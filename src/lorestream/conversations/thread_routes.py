@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal, Self
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
-from lorestream.accounts.caller import CurrentUser
+from lorestream.accounts.caller import Asks, Reads
 from lorestream.conversations import export
 from lorestream.conversations.models import Conversation, Place, Question, Rating, Request, StoredMessage
-from lorestream.conversations.routes import OneStream, SettingsDep, event_stream
+from lorestream.conversations.routes import AskStream, SettingsDep, event_stream
 from lorestream.conversations.threads import Conversations
 from lorestream.http import Body, decode_cursor, encode_cursor, from_state
 from lorestream.streaming.events import MessageStatus
@@ -146,7 +146,7 @@ class WholeConversation(ConversationView):
 
 @router.post("/", status_code=201)
 async def create(
-    user: CurrentUser, conversations: ConversationsDep, response: Response, body: NewConversation
+    user: Asks, conversations: ConversationsDep, response: Response, body: NewConversation
 ) -> ConversationView:
     """Begin a conversation, bound to documents if some are named."""
     made = await conversations.create(user.user_id, body.title or "", body.doc_ids)
@@ -156,7 +156,7 @@ async def create(
 
 @router.get("/")
 async def list_conversations(
-    user: CurrentUser,
+    user: Reads,
     conversations: ConversationsDep,
     q: Annotated[str, Query(max_length=200)] = "",
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
@@ -172,14 +172,14 @@ async def list_conversations(
 
 
 @router.get("/{conversation_id}")
-async def get(user: CurrentUser, conversations: ConversationsDep, conversation_id: Id) -> WholeConversation:
+async def get(user: Reads, conversations: ConversationsDep, conversation_id: Id) -> WholeConversation:
     """A conversation with all its messages; what a running answer holds is at most a second old."""
     return _whole(*await conversations.get(user.user_id, conversation_id))
 
 
 @router.patch("/{conversation_id}")
 async def change(
-    user: CurrentUser, conversations: ConversationsDep, conversation_id: Id, body: ConversationChange
+    user: Asks, conversations: ConversationsDep, conversation_id: Id, body: ConversationChange
 ) -> ConversationView:
     """Rename a conversation, or bind it to other documents."""
     values = body.model_dump(exclude_unset=True)
@@ -187,14 +187,14 @@ async def change(
 
 
 @router.delete("/{conversation_id}", status_code=204)
-async def delete(user: CurrentUser, conversations: ConversationsDep, conversation_id: Id) -> None:
+async def delete(user: Asks, conversations: ConversationsDep, conversation_id: Id) -> None:
     """Delete a conversation with everything in it; its running answers are stopped."""
     await conversations.delete(user.user_id, conversation_id)
 
 
 @router.get("/{conversation_id}/export", response_class=Response)
 async def export_conversation(
-    user: CurrentUser,
+    user: Reads,
     conversations: ConversationsDep,
     conversation_id: Id,
     form: Annotated[Literal["markdown", "json"], Query(alias="format")] = "markdown",
@@ -210,9 +210,9 @@ async def export_conversation(
     return Response(content, media_type=media_type, headers=headers)
 
 
-@router.post("/{conversation_id}/questions", dependencies=[OneStream], response_class=Response, responses=STREAM)
+@router.post("/{conversation_id}/questions", dependencies=[AskStream], response_class=Response, responses=STREAM)
 async def ask(
-    user: CurrentUser, conversations: ConversationsDep, settings: SettingsDep, conversation_id: Id, body: Asking
+    user: Asks, conversations: ConversationsDep, settings: SettingsDep, conversation_id: Id, body: Asking
 ) -> Response:
     """Ask in a conversation, and read the answer as server-sent events, ``status`` and ``reasoning`` included."""
     newest = "parent_id" not in body.model_fields_set
@@ -225,12 +225,12 @@ async def ask(
 
 @router.post(
     "/{conversation_id}/messages/{message_id}/regenerate",
-    dependencies=[OneStream],
+    dependencies=[AskStream],
     response_class=Response,
     responses=STREAM,
 )
 async def regenerate(
-    user: CurrentUser,
+    user: Asks,
     conversations: ConversationsDep,
     settings: SettingsDep,
     conversation_id: Id,
@@ -248,7 +248,7 @@ async def regenerate(
 
 @router.put("/{conversation_id}/messages/{message_id}/feedback")
 async def rate(
-    user: CurrentUser, conversations: ConversationsDep, conversation_id: Id, message_id: Id, body: Rated
+    user: Asks, conversations: ConversationsDep, conversation_id: Id, message_id: Id, body: Rated
 ) -> MessageView:
     """Say whether an answer was good; the last word counts."""
     return _message(await conversations.rate(user.user_id, conversation_id, message_id, body.rating, body.comment))

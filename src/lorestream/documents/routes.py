@@ -11,7 +11,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BaseModel
 
-from lorestream.accounts.caller import CurrentUser
+from lorestream.accounts.caller import ManagesDocuments, Reads
 from lorestream.documents.models import Document, PageSpan, Status
 from lorestream.documents.service import Documents
 from lorestream.http import decode_cursor, encode_cursor, from_state
@@ -108,7 +108,7 @@ class ChunkView(BaseModel):
 async def upload(
     request: Request,
     response: Response,
-    user: CurrentUser,
+    user: ManagesDocuments,
     documents: DocumentsService,
     wait: Annotated[float, Query(ge=0, le=MAX_WAIT_SECONDS, allow_inf_nan=False)] = 10,
 ) -> DocumentView:
@@ -127,7 +127,7 @@ async def upload(
 
 @router.get("/documents/")
 async def list_documents(
-    user: CurrentUser,
+    user: Reads,
     documents: DocumentsService,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
@@ -143,25 +143,25 @@ async def list_documents(
 
 
 @router.get("/documents/{doc_id}")
-async def get_document(doc_id: DocId, user: CurrentUser, documents: DocumentsService) -> DocumentView:
+async def get_document(doc_id: DocId, user: Reads, documents: DocumentsService) -> DocumentView:
     """One document."""
     return _view(await documents.get(user.user_id, doc_id))
 
 
 @router.delete("/documents/{doc_id}", status_code=204)
-async def delete_document(doc_id: DocId, user: CurrentUser, documents: DocumentsService) -> None:
+async def delete_document(doc_id: DocId, user: ManagesDocuments, documents: DocumentsService) -> None:
     """Delete a document with everything that was made of it."""
     await documents.delete(user.user_id, doc_id)
 
 
 @router.post("/documents/{doc_id}/retry", status_code=202)
-async def retry_document(doc_id: DocId, user: CurrentUser, documents: DocumentsService) -> DocumentView:
+async def retry_document(doc_id: DocId, user: ManagesDocuments, documents: DocumentsService) -> DocumentView:
     """Index a failed document again."""
     return _view(await documents.retry(user.user_id, doc_id))
 
 
 @router.get("/documents/{doc_id}/file", response_class=FileResponse)
-async def get_file(doc_id: DocId, user: CurrentUser, documents: DocumentsService) -> FileResponse:
+async def get_file(doc_id: DocId, user: Reads, documents: DocumentsService) -> FileResponse:
     """The original file, byte for byte."""
     document, path = await documents.file(user.user_id, doc_id)
     inline = document.media_type in INLINE
@@ -179,7 +179,7 @@ async def get_file(doc_id: DocId, user: CurrentUser, documents: DocumentsService
 
 
 @router.get("/documents/{doc_id}/text", response_model=TextView)
-async def get_text(doc_id: DocId, user: CurrentUser, documents: DocumentsService) -> Response:
+async def get_text(doc_id: DocId, user: Reads, documents: DocumentsService) -> Response:
     """The extracted text and where its pages stand in it."""
     document, parts, pages = await documents.text(user.user_id, doc_id)
     return StreamingResponse(
@@ -193,7 +193,7 @@ async def get_text(doc_id: DocId, user: CurrentUser, documents: DocumentsService
 async def get_chunk(
     doc_id: DocId,
     chunk_index: Annotated[int, Path(ge=0, le=MAX_CHUNK_INDEX)],
-    user: CurrentUser,
+    user: Reads,
     documents: DocumentsService,
 ) -> ChunkView:
     """One passage."""

@@ -8,9 +8,9 @@ import msgspec
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import AfterValidator, Field
 
-from lorestream.accounts.caller import CurrentUser
+from lorestream.accounts.caller import Asks
 from lorestream.conversations.models import Question
-from lorestream.conversations.routes import AnswersDep, OneStream, SettingsDep, event_stream, follow
+from lorestream.conversations.routes import AnswersDep, AskStream, SettingsDep, event_stream, follow
 from lorestream.errors import LorestreamError, failure
 from lorestream.http import Body, client_ip, from_state, unless_gone
 from lorestream.limits import RateLimiter
@@ -43,13 +43,13 @@ class QueryBody(Body):
 
 @router.get(
     "/query/stream/",
-    dependencies=[OneStream],
+    dependencies=[AskStream],
     response_class=Response,
     responses={200: {"content": {"text/event-stream": {}}, "description": "sources, token…, done or error"}},
 )
 async def query_stream(
     request: Request,
-    user: CurrentUser,
+    user: Asks,
     answers: AnswersDep,
     settings: SettingsDep,
     limiter: LimiterDep,
@@ -74,7 +74,7 @@ async def query_stream(
 @router.post("/query/")
 async def query(
     request: Request,
-    user: CurrentUser,
+    user: Asks,
     answers: AnswersDep,
     settings: SettingsDep,
     limiter: LimiterDep,

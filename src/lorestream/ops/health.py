@@ -13,7 +13,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 
 from lorestream import __version__
-from lorestream.accounts.caller import CurrentUser
+from lorestream.accounts.caller import Reads
 from lorestream.errors import Busy
 from lorestream.http import from_state
 from lorestream.providers.catalogue import Catalogue
@@ -107,7 +107,7 @@ class Models(BaseModel):
 
 
 @router.get("/models")
-async def models(_user: CurrentUser, catalogue: CatalogueDep) -> Models:
+async def models(_user: Reads, catalogue: CatalogueDep) -> Models:
     """The language models that could be used, the one that is, and why."""
     return Models(
         items=[ModelView.model_validate(model) for model in await catalogue.models()],

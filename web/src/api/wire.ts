@@ -123,6 +123,35 @@ export interface FeedbackView {
   comment: string | null;
 }
 
+/** The caller's keys, newest first; there are never so many that there would be another page. */
+export interface KeyList {
+  items: KeyView[];
+  next_cursor?: null;
+}
+
+/** A new key, with its text, which is shown this once. */
+export interface KeyMade {
+  key_id: string;
+  name: string;
+  prefix: string;
+  scopes: ("read" | "ask" | "documents")[];
+  created_at: string;
+  last_used_at: string | null;
+  expires_at: string | null;
+  key: string;
+}
+
+/** An API key; ``prefix`` is how its text begins. Its last use is noted at most once a minute. */
+export interface KeyView {
+  key_id: string;
+  name: string;
+  prefix: string;
+  scopes: ("read" | "ask" | "documents")[];
+  created_at: string;
+  last_used_at: string | null;
+  expires_at: string | null;
+}
+
 /** A message; the lists and objects are those of the events. A running answer can be followed by its run_id. */
 export interface MessageView {
   message_id: string;
@@ -158,6 +187,13 @@ export interface Models {
 export interface NewConversation {
   title?: string | null;
   doc_ids?: string[] | null;
+}
+
+/** The body of a new key; without ``expires_in_days`` it lives until it is revoked. */
+export interface NewKey {
+  name: string;
+  scopes: ("read" | "ask" | "documents")[];
+  expires_in_days?: number | null;
 }
 
 /** Where one page stands in the extracted text. */
