@@ -121,7 +121,7 @@ def _free_port() -> int:
 def _post(path: str) -> bytes:
     body = json.dumps(UPSTREAM_BODY).encode()
     return (
-        f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     ).encode() + body
 
 
@@ -169,7 +169,7 @@ def measure(rounds: int, load: Load, models_dir: Path) -> list[tuple[float, floa
         server.upload(headers, "geo.txt", GEO)
         port = int(re.findall(r":(\d+)$", server.url)[0])
         asked = QUESTION.replace(" ", "+").replace("?", "%3F")
-        ask = f"GET /query/stream/?question={asked} HTTP/1.1\r\nHost: bench\r\n"
+        ask = f"GET /query/stream/?question={asked} HTTP/1.1\r\nHost: localhost\r\n"
         ask += f"Authorization: {headers['Authorization']}\r\n\r\n"
         _wait_for(upstream)
         _wait_for(proxy)

@@ -2,6 +2,7 @@
 
 LorestreamError
 ├── Refused                 the caller's doing; a real HTTP status before any byte of a stream
+│   ├── BadRequest  RequestTimeout  TargetTooLong  HeadTooLarge
 │   ├── InvalidInput  NotFound  Unauthenticated  Forbidden  QuotaExceeded  Conflict  Gone
 │   └── PayloadTooLarge  UnsupportedType  RateLimited  ShuttingDown  StorageFull  Busy  UploadStalled
 ├── RunFailed               ends a run; an ``error`` event in a stream, a problem document elsewhere
@@ -47,6 +48,30 @@ class LorestreamError(Exception):
 
 class Refused(LorestreamError):
     """The request cannot be taken."""
+
+
+class BadRequest(Refused):
+    """This is not a request that this server can read."""
+
+    code, title, status = "bad_request", "Bad Request", 400
+
+
+class RequestTimeout(Refused):
+    """The request arrived too slowly."""
+
+    code, title, status, retryable = "request_timeout", "Request timeout", 408, True
+
+
+class TargetTooLong(Refused):
+    """The address of the request is longer than this server takes."""
+
+    code, title, status = "target_too_long", "Address too long", 414
+
+
+class HeadTooLarge(Refused):
+    """The head of the request has more, or larger, fields than this server takes."""
+
+    code, title, status = "head_too_large", "Head too large", 431
 
 
 class InvalidInput(Refused):

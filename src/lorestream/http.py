@@ -1,37 +1,29 @@
-"""The HTTP edge kit: problem documents, request ids, guards and reading what the lifespan built.
-
-All middleware here is pure ASGI: nothing stands between a stream and its socket.
-"""
+"""The HTTP edge kit: problem documents, cursors, event streams and reading what the lifespan built."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import binascii
-import ipaddress
 import json
 import logging
 import re
-import secrets
 from collections.abc import Coroutine, Mapping
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Protocol, TypeVar
-from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.params import Depends
-from fastapi.routing import APIRoute, APIRouter, APIWebSocketRoute, iter_route_contexts
 from pydantic import BaseModel, ConfigDict, field_validator
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
-from lorestream.connection import ABORT
-from lorestream.errors import Internal, InvalidInput, LorestreamError, PayloadTooLarge, to_problem
+from lorestream.connection import ABORT, address_key
+from lorestream.errors import InvalidInput, LorestreamError, to_problem
 
 log = logging.getLogger(__name__)
 
@@ -39,28 +31,12 @@ T = TypeVar("T")
 
 # Where the server's own ``send`` is kept in the scope, for bodies that need none of what middleware does.
 SERVER_SEND = "lorestream.send"
-MAX_JSON_BYTES = 1024 * 1024
-# Room for the multipart framing and the form's other fields around an uploaded file.
-MULTIPART_OVERHEAD_BYTES = 64 * 1024
 MAX_FIELD_NAME = 200
 LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
-REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-CONTENT_LENGTH = re.compile(r"\d{1,15}", re.ASCII)
 ROUTING_ADVICE = {
     400: "The request could not be read; check its body and its Content-Type.",
     404: "There is nothing at this address.",
     405: "This address does not take that method.",
-}
-SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "X-Frame-Options": "DENY",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; connect-src 'self'; "
-        "img-src 'self' data: blob:; manifest-src 'self'; base-uri 'none'; form-action 'self'; "
-        "frame-ancestors 'none'"
-    ),
 }
 
 
@@ -111,16 +87,7 @@ def client_ip(connection: HTTPConnection) -> str:
     uvicorn has already replaced the peer by the right-most untrusted X-Forwarded-For hop where the peer is one
     of the trusted proxies.
     """
-    host = connection.client.host if connection.client else "unknown"
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped:
-            return str(address.ipv4_mapped)
-        return str(ipaddress.IPv6Network((int(address), 64), strict=False))
-    return str(address)
+    return address_key(connection.client.host) if connection.client else "unknown"
 
 
 def problem_response(error: LorestreamError, request_id: str | None) -> Response:
@@ -180,156 +147,6 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(LorestreamError, ours)
     app.add_exception_handler(RequestValidationError, validation)
     app.add_exception_handler(HTTPException, routing)
-
-
-def add_slash_twins(app: FastAPI) -> None:
-    """Let every API path answer with and without a trailing slash, without a redirect.
-
-    The published form stays the only one in the schema.
-    """
-    app.router.redirect_slashes = False
-    app.add_middleware(SlashTwins, router=app.router)
-
-
-class SlashTwins:
-    """Hands a request for a path's other slash form on under the form that has a route."""
-
-    def __init__(self, app: ASGIApp, router: APIRouter) -> None:
-        """Wrap the application; runs at the first request, when every route is there."""
-        self.app = app
-        paths: dict[str, list[str]] = {"any": []}
-        for route in iter_route_contexts(router.routes):
-            # Catch-alls (the page, mounts) take every form themselves, and would hide the twins of the others.
-            if isinstance(route.original_route, APIRoute | APIWebSocketRoute) and ":path}" not in (route.path or ""):
-                pattern = _path_pattern(route.path or "")
-                for method in {"any", *(route.methods or {"websocket"})}:
-                    paths.setdefault(method, []).append(pattern)
-        self._known = {method: re.compile("|".join(patterns)) for method, patterns in paths.items() if patterns}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Choose the form."""
-        if scope["type"] in ("http", "websocket"):
-            path = self._published(scope.get("method", "websocket"), scope["path"])
-            if path != scope["path"]:
-                scope = {**scope, "path": path, "raw_path": quote(path).encode()}
-        await self.app(scope, receive, send)
-
-    def _published(self, method: str, path: str) -> str:
-        twin = path[:-1] if path.endswith("/") else path + "/"
-        for known in (self._known.get(method), self._known.get("any")):
-            if known and known.fullmatch(path):
-                return path
-            if known and known.fullmatch(twin):
-                return twin
-        return path
-
-
-def _path_pattern(path: str) -> str:
-    return "[^/]+".join(re.escape(literal) for literal in re.split(r"\{[^}]*\}", path))
-
-
-class RequestContext:
-    """Gives each request an id (``X-Request-Id``), each response the security headers, each failure an answer.
-
-    Add it last, so that it is outermost. A failure that nothing else knew is logged here with the request's id: the
-    framework's own handler stands outside of all middleware, so its 500 would carry neither id nor headers.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        """Wrap the application."""
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Add the headers to the response's start; the body passes untouched."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
-        scope["request_id"] = request_id
-        scope[SERVER_SEND] = send
-        started = False
-
-        async def send_with_headers(message: Message) -> None:
-            nonlocal started
-            if message["type"] == "http.response.start":
-                started = True
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = request_id
-                for name, value in SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
-        try:
-            await self.app(scope, receive, send_with_headers)
-        except Exception:
-            # A response that has begun must break off visibly; ending it here would look like its end.
-            if started:
-                raise
-            log.exception("request %s failed: %s %s", request_id, scope["method"], scope["path"])
-            await problem_response(Internal(), request_id)(scope, receive, send_with_headers)
-
-
-class BodyLimit:
-    """Refuses a body that is too large, by its declared length at once, else as soon as it has grown too far.
-
-    ``upload_paths`` take files of ``max_upload_bytes``; every other path takes MAX_JSON_BYTES.
-    """
-
-    def __init__(self, app: ASGIApp, max_upload_bytes: int, upload_paths: tuple[str, ...]) -> None:
-        """Wrap the application."""
-        self.app = app
-        self.max_upload_bytes = max_upload_bytes
-        self.upload_paths = upload_paths
-
-    def _limit(self, scope: Scope) -> int:
-        is_upload = scope["method"] == "POST" and scope["path"].rstrip("/") in self.upload_paths
-        return self.max_upload_bytes + MULTIPART_OVERHEAD_BYTES if is_upload else MAX_JSON_BYTES
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Count what is received; past the limit the application sees a disconnect and the client a 413."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        limit = self._limit(scope)
-        refusal = _refusal_of_length(Headers(scope=scope).get("content-length", "0"), limit)
-        if refusal:
-            await problem_response(refusal, scope.get("request_id"))(scope, receive, send)
-            return
-        received, exceeded, started = 0, False, False
-
-        async def counted_receive() -> Message:
-            nonlocal received, exceeded
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > limit:
-                exceeded = True
-                return {"type": "http.disconnect"}
-            return message
-
-        async def guarded_send(message: Message) -> None:
-            nonlocal started
-            if not exceeded or started:
-                started = True
-                await send(message)
-
-        try:
-            await self.app(scope, counted_receive, guarded_send)
-        except ClientDisconnect:
-            if not exceeded:
-                log.info("a client left while its request was read")
-        if exceeded and not started:
-            await problem_response(_too_large(limit), scope.get("request_id"))(scope, receive, send)
-
-
-def _too_large(limit: int) -> PayloadTooLarge:
-    return PayloadTooLarge(f"The request is larger than the {limit} bytes this server takes here.")
-
-
-def _refusal_of_length(declared: str, limit: int) -> LorestreamError | None:
-    if not CONTENT_LENGTH.fullmatch(declared):
-        return InvalidInput("The Content-Length of the request is not a plausible number of bytes.")
-    return _too_large(limit) if int(declared) > limit else None
 
 
 class EventSource(Protocol):

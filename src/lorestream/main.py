@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
+import resource
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 import uvicorn
 from fastapi import FastAPI
-from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
 
@@ -23,7 +26,7 @@ from lorestream.accounts.keys_routes import router as keys_router
 from lorestream.accounts.routes import router as accounts_router
 from lorestream.accounts.service import Accounts
 from lorestream.admission import Seats
-from lorestream.connection import ClientConnection
+from lorestream.connection import ClientConnection, ConnectionLimits, Gate
 from lorestream.conversations.answer import Answers
 from lorestream.conversations.routes import router as runs_router
 from lorestream.conversations.thread_routes import router as conversations_router
@@ -31,9 +34,10 @@ from lorestream.conversations.threads import Conversations
 from lorestream.documents.routes import router as documents_router
 from lorestream.documents.service import Documents
 from lorestream.doors.query import router as query_router
-from lorestream.http import BodyLimit, RequestContext, add_slash_twins, install_error_handlers
+from lorestream.http import install_error_handlers
 from lorestream.library import Library
 from lorestream.limits import RateLimiter
+from lorestream.middleware import BodyLimit, Hosts, RequestContext, add_slash_twins
 from lorestream.ops.health import LoopWatch
 from lorestream.ops.health import router as health_router
 from lorestream.providers.catalogue import Catalogue
@@ -45,6 +49,14 @@ log = logging.getLogger(__name__)
 WEBUI = Path(__file__).parent / "webui"
 PAGES = ("/", "/library", "/c/{conversation_id}")
 UPLOAD_PATHS = ("/documents",)
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+# Never with credentials: what another origin's page sends is a bearer token, not our cookie.
+CORS: dict[str, Any] = {
+    "allow_methods": ("GET", "POST", "PUT", "PATCH", "DELETE"),
+    "allow_headers": ("Authorization", "Content-Type", "Last-Event-ID"),
+    "expose_headers": ("X-Run-Id", "X-Request-Id", "RateLimit", "RateLimit-Policy", "Retry-After"),
+    "max_age": 600,
+}
 ROUTERS = (
     accounts_router,
     keys_router,
@@ -107,11 +119,26 @@ def create_app(library: Library) -> FastAPI:
         app.include_router(router)
     add_slash_twins(app)
     _serve_pages(app)
-    if settings.allowed_hosts:
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(settings.allowed_hosts), www_redirect=False)
     app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes, upload_paths=UPLOAD_PATHS)
+    app.add_middleware(Hosts, allowed=_host_names(settings))
+    if settings.cors_origins:
+        app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **CORS)
     app.add_middleware(RequestContext)
     return app
+
+
+def _host_names(settings: Settings) -> tuple[str, ...]:
+    """The names that requests may name: on loopback, with no proxy before it, only loopback's; else all, as none."""
+    if settings.allowed_hosts or settings.trusted_proxies or not _is_loopback(settings.host):
+        return settings.allowed_hosts
+    return (*LOOPBACK_NAMES, f"[{settings.host}]" if ":" in settings.host else settings.host)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _serve_pages(app: FastAPI) -> None:
@@ -228,7 +255,7 @@ def server(settings: Settings) -> Server:
         create_app(library),
         host=settings.host,
         port=settings.port,
-        http=ClientConnection,
+        http=cast("Any", partial(ClientConnection, gate=Gate(_connection_limits(settings)))),
         loop="uvloop",
         log_config=None,
         access_log=False,
@@ -236,6 +263,24 @@ def server(settings: Settings) -> Server:
         forwarded_allow_ips=list(settings.trusted_proxies),
         proxy_headers=bool(settings.trusted_proxies),
         timeout_graceful_shutdown=5,
-        h11_max_incomplete_event_size=64 * 1024,
+        timeout_keep_alive=settings.keep_alive_seconds,
     )
     return Server(config, library)
+
+
+def _connection_limits(settings: Settings) -> ConnectionLimits:
+    """The settings' limits. Each connection may need a descriptor of its own and one for the model's server."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(2 * settings.max_connections + 256, hard if hard != resource.RLIM_INFINITY else 2**20)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    most = settings.max_connections if soft == resource.RLIM_INFINITY else min(settings.max_connections, soft // 2)
+    return ConnectionLimits(
+        head_seconds=settings.header_timeout_seconds,
+        body_bytes_per_second=settings.body_bytes_per_second,
+        body_grace_seconds=settings.body_grace_seconds,
+        max_connections=most,
+        max_per_address=settings.max_connections_per_address,
+        exempt=settings.trusted_proxies,
+    )

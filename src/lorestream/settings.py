@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, NoDecode, Sett
 PREFIX = "LORESTREAM_"
 MODEL_NAME = re.compile(r"auto|reader|(ollama|openai):\S{1,200}")
 EMBEDDER_NAME = re.compile(r"minilm|(ollama|openai):\S{1,200}")
+ORIGIN = re.compile(r"https?://([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 KIB, MIB = 1024, 1024 * 1024
 
 
@@ -37,11 +38,27 @@ class Settings(BaseSettings):
         None, description="Redis, through which several servers of one data directory work together."
     )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Host names that requests may name, comma-separated; empty allows all."
+        (),
+        description="Host names that requests may name, comma-separated, such as chat.example or *.example; empty "
+        "allows all, or only localhost's while HOST is loopback and TRUSTED_PROXIES is empty.",
     )
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Addresses or networks of proxies whose X-Forwarded-For is believed."
     )
+
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Origins of other sites' pages that may use the API with a token, comma-separated."
+    )
+    max_connections: int = Field(4000, ge=1, le=100_000, description="Open connections; more are refused with 503.")
+    max_connections_per_address: int = Field(
+        200, ge=1, le=100_000, description="Open connections of one client address; TRUSTED_PROXIES are exempt."
+    )
+    header_timeout_seconds: float = Field(10, gt=0, le=600, description="Longest time for the head of a request.")
+    body_grace_seconds: float = Field(
+        10, gt=0, le=600, description="How long a body may arrive more slowly than BODY_BYTES_PER_SECOND."
+    )
+    body_bytes_per_second: int = Field(500, ge=1, le=10**9, description="How fast a request's body must arrive.")
+    keep_alive_seconds: int = Field(65, ge=1, le=3600, description="How long an idle connection is kept open.")
 
     registration: Literal["open", "closed"] = Field("open", description="Who may register.")
     password_min_length: int = Field(8, ge=8, le=128, description="Shortest password, in characters.")
@@ -127,7 +144,7 @@ class Settings(BaseSettings):
                 found[PREFIX + name.upper()] = str(value)
         return found
 
-    @field_validator("allowed_hosts", "trusted_proxies", mode="before")
+    @field_validator("allowed_hosts", "trusted_proxies", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -140,6 +157,14 @@ class Settings(BaseSettings):
         for part in value:
             if part == "*" or ipaddress.ip_network(part, strict=False).prefixlen == 0:
                 raise ValueError(f"{part!r} would believe a forged client address; name the proxies' addresses")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for part in value:
+            if not ORIGIN.fullmatch(part):
+                raise ValueError(f"{part!r} is not one origin such as https://app.example; * and null are refused")
         return value
 
     @field_validator("model")

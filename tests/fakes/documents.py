@@ -27,7 +27,8 @@ from lorestream.documents.routes import router
 from lorestream.documents.service import Documents
 from lorestream.documents.worker import run_worker
 from lorestream.errors import Unauthenticated
-from lorestream.http import BodyLimit, RequestContext, add_slash_twins, install_error_handlers
+from lorestream.http import install_error_handlers
+from lorestream.middleware import BodyLimit, RequestContext, add_slash_twins
 from lorestream.index.sqlite import SqliteIndex
 from lorestream.retrieval.search import Retrieval
 from lorestream.settings import Settings

@@ -20,8 +20,9 @@ from lorestream.accounts.keys import Keys
 from lorestream.accounts.routes import router
 from lorestream.accounts.service import Accounts
 from lorestream.db import Database
-from lorestream.http import BodyLimit, RequestContext, add_slash_twins, install_error_handlers
+from lorestream.http import install_error_handlers
 from lorestream.limits import RateLimiter
+from lorestream.middleware import BodyLimit, RequestContext, add_slash_twins
 from lorestream.settings import Settings
 
 EMAIL, PASSWORD = "test@example.com", "secret123"
@@ -47,7 +48,7 @@ async def served(app: Any, **config: Any) -> AsyncIterator[str]:
     # With the protocol named: asyncio sets TCP_NODELAY only then, and without it every answer takes 40 ms longer.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
-    server = _Server(uvicorn.Config(app, http="httptools", log_config=None, access_log=False, **config))
+    server = _Server(uvicorn.Config(app, **{"http": "httptools", "log_config": None, "access_log": False, **config}))
     task = asyncio.create_task(server.serve([listener]))
     async with asyncio.timeout(10):
         await asyncio.wait([task, up := asyncio.create_task(server.is_up.wait())], return_when="FIRST_COMPLETED")

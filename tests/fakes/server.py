@@ -20,7 +20,9 @@ import httpx
 START_SECONDS = 60
 EMAIL, PASSWORD = "test@example.com", "secret123"
 # Tests of limits set their own.
-NO_LIMITS = dict.fromkeys(("model_concurrency", "max_runs_per_user", "max_streams_per_user"), "10000")
+NO_LIMITS = dict.fromkeys(
+    ("model_concurrency", "max_runs_per_user", "max_streams_per_user", "max_connections_per_address"), "10000"
+)
 
 
 @dataclass

@@ -14,18 +14,10 @@ from fastapi import APIRouter, Depends, FastAPI, File, Form, Query, Request, Res
 from fastapi.responses import PlainTextResponse, StreamingResponse
 from starlette.requests import HTTPConnection
 
+from lorestream.connection import SECURITY_HEADERS
 from lorestream.errors import Conflict, RateLimited
-from lorestream.http import (
-    MAX_JSON_BYTES,
-    SECURITY_HEADERS,
-    Body,
-    BodyLimit,
-    RequestContext,
-    add_slash_twins,
-    client_ip,
-    from_state,
-    install_error_handlers,
-)
+from lorestream.http import Body, client_ip, from_state, install_error_handlers
+from lorestream.middleware import MAX_JSON_BYTES, BodyLimit, RequestContext, add_slash_twins
 from tests.fakes.edge import served
 
 CANARY = "canary-7f3a"
