@@ -109,7 +109,7 @@ class Found:
         """Note the tests, each once however it is parametrized, unless a parameter is a fault of its own."""
         for item in items:
             for mark in item.iter_markers("fault"):
-                file, _, name = item.nodeid.partition("::")
+                file, _, name = re.sub(r"-?\bx\d\]$", "]", item.nodeid).partition("::")
                 if not re.search(r"\[\d\d-", name):
                     name = name.partition("[")[0]
                 shown = f"`{file.removeprefix('tests/')}::{name}`"

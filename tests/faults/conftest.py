@@ -12,6 +12,7 @@ from tests.conftest import SEED
 REPETITIONS, QUICK = 3, {"tests.faults.test_upstream", "tests.faults.test_client"}
 
 
+@pytest.hookimpl(trylast=True)  # so that a test's own parameters come first in its name
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Kill at three moments, or with ``--soak`` at fifty random ones; repeat what is quick."""
     if "moment" in metafunc.fixturenames:
@@ -21,4 +22,4 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("moment", moments)
     if metafunc.module.__name__ in QUICK:
         metafunc.fixturenames.append("repetition")
-        metafunc.parametrize("repetition", range(1, REPETITIONS + 1))
+        metafunc.parametrize("repetition", range(1, REPETITIONS + 1), ids="x{}".format)
