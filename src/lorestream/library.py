@@ -71,7 +71,7 @@ class Library:
         self.audit = Audit(self.db)
         self.invitations = Invitations(self.db, self.audit)
         self.keys = Keys(self.db, self.audit)
-        self.accounts = Accounts(self.db, settings, self.limiter)
+        self.accounts = Accounts(self.db, settings, self.limiter, self.audit, self.invitations)
         self.documents = Documents(self.db, self.index, self.embedder, settings)
         self.retrieval = Retrieval(self.db, self.index, self.embedder, settings.relevance_floor)
         self.catalogue = Catalogue(settings, self.embedder)

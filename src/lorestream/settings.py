@@ -60,10 +60,15 @@ class Settings(BaseSettings):
     body_bytes_per_second: int = Field(500, ge=1, le=10**9, description="How fast a request's body must arrive.")
     keep_alive_seconds: int = Field(65, ge=1, le=3600, description="How long an idle connection is kept open.")
 
-    registration: Literal["open", "closed"] = Field("open", description="Who may register.")
+    registration: Literal["open", "invite", "closed"] = Field(
+        "open", description="Who may register: open, invite (with an invitation) or closed; the first user always may."
+    )
     password_min_length: int = Field(8, ge=8, le=128, description="Shortest password, in characters.")
     access_token_seconds: int = Field(600, ge=30, le=3600, description="Life of an access token.")
     refresh_token_seconds: int = Field(30 * 86400, ge=600, le=365 * 86400, description="Life of a login without use.")
+    session_max_seconds: int = Field(
+        180 * 86400, ge=600, le=730 * 86400, description="Longest life of a login, however much it is used."
+    )
 
     model: str = Field(
         "auto",
@@ -114,8 +119,17 @@ class Settings(BaseSettings):
         8, ge=1, le=10_000, description="Answers that a language model writes at once; more wait in a fair line."
     )
     max_queued_runs: int = Field(100, ge=0, le=10_000, description="Answers that wait for one language model.")
-    max_runs_per_user: int = Field(6, ge=1, le=10_000, description="Answers of one user at once, waiting ones too.")
-    max_streams_per_user: int = Field(6, ge=1, le=10_000, description="Open answer streams of one user.")
+    max_runs_per_user: int = Field(6, ge=0, le=10_000, description="Answers of one user at once, waiting ones too.")
+    max_streams_per_user: int = Field(6, ge=0, le=10_000, description="Open answer streams of one user.")
+    user_rate: str = Field("600/minute", description="Requests of one user in a minute.")
+    tokens_per_day: int = Field(
+        2_000_000, ge=0, le=10**12, description="Tokens that one user's questions and answers may take in a day (UTC)."
+    )
+    uploads_per_hour: int = Field(500, ge=0, le=100_000, description="Uploads of one user in an hour.")
+    max_stored_bytes_per_user: int = Field(
+        5 * 1024 * MIB, ge=0, le=2**60, description="Bytes of one user's documents together."
+    )
+    max_documents_per_user: int = Field(5_000, ge=0, le=10_000_000, description="Documents of one user.")
     query_rate: str = Field("30/minute", description="Questions per client address at /query and /query/stream, each.")
     disconnect_grace_seconds: float = Field(
         30, ge=0, le=3600, description="How long a resumable answer goes on with nobody reading."
@@ -201,6 +215,13 @@ class Settings(BaseSettings):
     def _rate(cls, value: str) -> str:
         if not re.fullmatch(r"[1-9]\d{0,6}/(second|minute|hour|day)", value):
             raise ValueError(f"{value!r} is not a rate such as 30/minute")
+        return value
+
+    @field_validator("user_rate")
+    @classmethod
+    def _rate_of_user(cls, value: str) -> str:
+        if not re.fullmatch(r"\d{1,7}/minute", value, re.ASCII):
+            raise ValueError(f"{value!r} is not a rate such as 600/minute (0/minute for none)")
         return value
 
     @model_validator(mode="after")

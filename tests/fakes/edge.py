@@ -14,9 +14,12 @@ from typing import Any
 import httpx
 import uvicorn
 from fastapi import FastAPI
+from sqlalchemy import func, select
 
 from lorestream.accounts.audit import Audit
+from lorestream.accounts.invitations import Invitations
 from lorestream.accounts.keys import Keys
+from lorestream.accounts.models import AuditEvent
 from lorestream.accounts.routes import router
 from lorestream.accounts.service import Accounts
 from lorestream.db import Database
@@ -100,6 +103,12 @@ class AccountsServer:
     async def me(self, access_token: str) -> httpx.Response:
         return await self.client.get("/auth/me", headers={"Authorization": f"Bearer {access_token}"})
 
+    async def events(self, kind: str) -> int:
+        """How many of this kind the audit log holds."""
+        async with self.db.read() as session:
+            counted = select(func.count()).select_from(AuditEvent).where(AuditEvent.kind == kind)
+            return await session.scalar(counted) or 0
+
     async def refresh(self, refresh_token: str, **headers: str) -> httpx.Response:
         """Refresh with exactly this cookie, whatever the client has stored."""
         self.client.cookies.clear()
@@ -121,7 +130,9 @@ async def accounts_server(
     chosen, clock, database = settings(data_dir, **values), Clock(), Database(data_dir / "lorestream.db")
     await asyncio.to_thread(data_dir.mkdir, exist_ok=True)
     await asyncio.to_thread(database.migrate)
-    accounts = Accounts(database, chosen, RateLimiter(lambda: clock().timestamp()), clock)
+    audit = Audit(database, clock)
+    limiter = RateLimiter(lambda: clock().timestamp())
+    accounts = Accounts(database, chosen, limiter, audit, Invitations(database, audit, clock), clock)
     await accounts.open()
 
     @asynccontextmanager

@@ -15,7 +15,7 @@ from sqlalchemy import func, select, update
 
 from lorestream.accounts.emails import LOCAL_EMAIL
 from lorestream.accounts.models import Login, User
-from lorestream.accounts.service import MAX_LOGINS_PER_USER
+from lorestream.accounts.sessions import MAX_LOGINS_PER_USER
 from tests.fakes.edge import EMAIL, PASSWORD, AccountsServer, accounts_server
 
 
@@ -84,7 +84,9 @@ async def test_passwords_outside_the_bounds_are_refused_and_not_repeated(server:
     assert not password or password not in answer.text
 
 
-@pytest.mark.parametrize("password", ["secret123", "aaaaaaaa", " spaces ", "密码密码密码密码", "x" * 1024, "\0" * 8])
+@pytest.mark.parametrize(
+    "password", ["secret123", "aaaaaaab", " spaces ", "密码密码密码密码", "xy" * 512, "\0\0\0\0\0\0\0\1"]
+)
 async def test_any_password_within_the_bounds_works(server: AccountsServer, password: str) -> None:
     assert (await server.register(password=password)).status_code == 201
     assert (await server.log_in(password=password)).status_code == 200
@@ -302,9 +304,11 @@ async def test_ten_tabs_that_refresh_at_once_all_get_the_same_successor(server: 
     assert (await server.refresh(successors.pop())).status_code == 200
 
 
-async def test_a_used_refresh_token_is_worth_nothing_after_the_grace(server: AccountsServer) -> None:
+async def test_a_used_refresh_token_ends_its_login_after_the_grace(server: AccountsServer) -> None:
     _, first = await server.tokens()
-    second = (await server.refresh(first)).cookies["lorestream_refresh"]
+    other = (await server.log_in()).cookies["lorestream_refresh"]
+    answer = await server.refresh(first)
+    access, second = answer.json()["access_token"], answer.cookies["lorestream_refresh"]
     server.clock.advance(10)
     assert (await server.refresh(first)).cookies["lorestream_refresh"] == second
     server.clock.advance(0.1)
@@ -312,7 +316,21 @@ async def test_a_used_refresh_token_is_worth_nothing_after_the_grace(server: Acc
     assert answer.status_code == 401
     assert answer.headers["content-type"] == "application/problem+json"
     assert "Max-Age=0" in answer.headers["set-cookie"]
-    assert (await server.refresh(second)).status_code == 200
+    assert (await server.me(access)).status_code == 401
+    for token in (first, second):
+        assert (await server.refresh(token)).status_code == 401
+    assert await server.events("refresh_reused") == 1
+    assert (await server.refresh(other)).status_code == 200
+
+
+async def test_within_the_grace_only_the_token_exchanged_last_comes_again(server: AccountsServer) -> None:
+    _, first = await server.tokens()
+    second = (await server.refresh(first)).cookies["lorestream_refresh"]
+    third = (await server.refresh(second)).cookies["lorestream_refresh"]
+    assert (await server.refresh(second)).cookies["lorestream_refresh"] == third
+    assert (await server.refresh(first)).status_code == 401
+    assert (await server.refresh(third)).status_code == 401
+    assert await server.events("refresh_reused") == 1
 
 
 @pytest.mark.parametrize("value", ["", "x", "x" * 5000, '"; DROP TABLE logins; --', "%00"])

@@ -13,7 +13,16 @@ from lorestream.library import Library
 from lorestream.main import create_app
 from tests.fakes.edge import settings
 
-PUBLIC = {"/auth/register", "/auth/token", "/auth/refresh", "/auth/logout", "/healthz", "/readyz", "/metrics"}
+PUBLIC = {
+    "/auth/options",
+    "/auth/register",
+    "/auth/token",
+    "/auth/refresh",
+    "/auth/logout",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+}
 
 
 def callables(dependant: Dependant) -> Iterator[object]:

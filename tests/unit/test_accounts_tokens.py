@@ -51,11 +51,27 @@ def test_a_refresh_token_has_one_successor_that_only_this_server_can_know() -> N
     tokens = Tokens(SECRET, 600)
     first = tokens.new_refresh()
     assert len(first) >= 43  # 256 bits
-    assert tokens.successor(first) == tokens.successor(first)
+    assert tokens.successors(first) == tokens.successors(first)
     chain = {first}
     for _ in range(100):
-        first = tokens.successor(first)
+        [first] = tokens.successors(first)
         chain.add(first)
     assert len(chain) == 101
-    assert Tokens(bytes(reversed(SECRET)), 600).successor(first) != tokens.successor(first)
+    assert Tokens(bytes(reversed(SECRET)), 600).successors(first) != tokens.successors(first)
     assert len(refresh_hash(first)) == 32
+
+
+def test_of_several_secrets_the_newest_signs_and_all_are_believed() -> None:
+    newer, newest = bytes(reversed(SECRET)), b"n" * 32
+    old = Tokens(SECRET, 600)
+    ring = Tokens(newest, 600, older=[newer, SECRET])
+    token = old.issue_access("u", "s")
+    assert ring.check_access(token) == ("u", "s")
+    assert not ring.is_of_unknown_key(token)
+    assert old.is_of_unknown_key(ring.issue_access("u", "s"))
+    assert not old.is_of_unknown_key("no token")
+    with pytest.raises(Unauthenticated):
+        old.check_access(ring.issue_access("u", "s"))
+    with pytest.raises(Unauthenticated):
+        Tokens(newest, 600, older=[newer]).check_access(token)
+    assert ring.successors("t") == [Tokens(key, 600).successors("t")[0] for key in (newest, newer, SECRET)]

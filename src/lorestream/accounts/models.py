@@ -49,14 +49,16 @@ class User(Base):
 
 
 class Login(Base):
-    """One login of a user: a chain of refresh tokens of which only the SHA-256 of the last two is known."""
+    """One login of a user: a family of refresh tokens, of which only the SHA-256 is known.
+
+    ``refresh_hash`` is of the one that can be exchanged; those that were are ``UsedRefreshToken``s.
+    """
 
     __tablename__ = "logins"
 
     session_id: Mapped[str] = mapped_column(String(32), primary_key=True)
     user_id: Mapped[str] = mapped_column(ForeignKey("users.user_id", ondelete="CASCADE"), index=True)
     refresh_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
-    previous_hash: Mapped[bytes | None] = mapped_column(LargeBinary(32), index=True)
     created_at: Mapped[datetime] = mapped_column(Utc)
     last_used_at: Mapped[datetime] = mapped_column(Utc)
     expires_at: Mapped[datetime] = mapped_column(Utc, index=True)
@@ -69,9 +71,10 @@ class UsedRefreshToken(Base):
     """A refresh token that was exchanged: whoever brings it again after the grace has stolen it, or was stolen from."""
 
     __tablename__ = "used_refresh_tokens"
+    __table_args__ = (Index("ix_used_refresh_tokens_session_id_used_at", "session_id", "used_at"),)
 
     hash: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
-    session_id: Mapped[str] = mapped_column(ForeignKey("logins.session_id", ondelete="CASCADE"), index=True)
+    session_id: Mapped[str] = mapped_column(ForeignKey("logins.session_id", ondelete="CASCADE"))
     used_at: Mapped[datetime] = mapped_column(Utc)
 
 

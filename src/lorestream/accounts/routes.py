@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Form, Request, Response
+from fastapi import APIRouter, Form, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import HTTPConnection
 
 from lorestream.accounts.caller import AccountsService, BearerToken, CurrentUser, OwnPages
 from lorestream.accounts.emails import MAX_EMAIL_LENGTH
 from lorestream.accounts.models import User
-from lorestream.accounts.service import Issued
+from lorestream.accounts.service import Options
+from lorestream.accounts.sessions import Issued
 from lorestream.errors import Unauthenticated
 from lorestream.http import Body, client_ip, problem_response
 
@@ -20,6 +21,9 @@ from lorestream.http import Body, client_ip, problem_response
 SECURE_COOKIE = "__Host-lorestream_refresh"
 PLAIN_COOKIE = "lorestream_refresh"
 MAX_PASSWORD_LENGTH = 1024
+MAX_INVITATION_LENGTH = 64
+
+SessionId = Annotated[str, Path(max_length=64)]
 
 router = APIRouter(prefix="/auth", tags=["accounts"])
 
@@ -29,6 +33,25 @@ class Registration(Body):
 
     email: str = Field(min_length=3, max_length=MAX_EMAIL_LENGTH, examples=["test@example.com"])
     password: str = Field(max_length=MAX_PASSWORD_LENGTH)
+    invitation: str | None = Field(None, max_length=MAX_INVITATION_LENGTH, description="Where one is needed.")
+
+
+class PasswordChange(Body):
+    """The password that is, and the one that shall be."""
+
+    current_password: str = Field(max_length=MAX_PASSWORD_LENGTH)
+    new_password: str = Field(max_length=MAX_PASSWORD_LENGTH)
+
+
+class RegistrationOptions(BaseModel):
+    """How to register here."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    registration: Literal["open", "invite", "closed"]
+    first: bool = Field(description="Nobody is registered yet: whoever is first becomes the administrator.")
+    password_min_length: int
+    password_advised_length: int
 
 
 class Registered(BaseModel):
@@ -55,10 +78,35 @@ class AccessToken(BaseModel):
     expires_in: int = Field(description="Seconds until the access token expires.")
 
 
+class Session(BaseModel):
+    """One login of the caller."""
+
+    session_id: str
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    user_agent: str
+    ip: str
+    current: bool = Field(description="Whether this request came by it.")
+
+
+class SessionList(BaseModel):
+    """The caller's logins, the one used last first."""
+
+    items: list[Session]
+    next_cursor: None = None
+
+
+@router.get("/options", response_model=RegistrationOptions)
+async def options(accounts: AccountsService) -> Options:
+    """How to register here; for whoever is not logged in."""
+    return await accounts.options()
+
+
 @router.post("/register", status_code=201, response_model=Registered)
 async def register(request: Request, accounts: AccountsService, body: Registration) -> User:
     """Make an account. The first one is the administrator's."""
-    return await accounts.register(body.email, body.password, client_ip(request))
+    return await accounts.register(body.email, body.password, client_ip(request), body.invitation)
 
 
 @router.post("/token", dependencies=[OwnPages])
@@ -80,7 +128,7 @@ async def refresh(request: Request, response: Response, accounts: AccountsServic
     """Exchange the refresh cookie for a new access token and a new cookie."""
     given = request.cookies.get(_cookie_name(request), "")
     try:
-        issued = await accounts.refresh(given)
+        issued = await accounts.sessions.refresh(given, client_ip(request))
     except Unauthenticated as error:
         refusal = problem_response(error, request.scope.get("request_id"))
         _clear_cookie(request, refusal)
@@ -91,8 +139,50 @@ async def refresh(request: Request, response: Response, accounts: AccountsServic
 @router.post("/logout", status_code=204, dependencies=[OwnPages])
 async def logout(request: Request, response: Response, accounts: AccountsService, bearer: BearerToken) -> None:
     """End this login: its cookie, its access tokens."""
-    await accounts.logout(bearer, request.cookies.get(_cookie_name(request)))
+    await accounts.sessions.logout(bearer, request.cookies.get(_cookie_name(request)), client_ip(request))
     _clear_cookie(request, response)
+
+
+@router.post("/logout-everywhere", status_code=204)
+async def logout_everywhere(request: Request, response: Response, accounts: AccountsService, user: CurrentUser) -> None:
+    """End every login of the caller, this one too."""
+    await accounts.sessions.logout_everywhere(user, client_ip(request))
+    _clear_cookie(request, response)
+
+
+@router.post("/password", status_code=204)
+async def change_password(request: Request, accounts: AccountsService, user: CurrentUser, body: PasswordChange) -> None:
+    """Change the password; every other login of the caller ends."""
+    await accounts.change_password(user, body.current_password, body.new_password, client_ip(request))
+
+
+@router.get("/sessions")
+async def sessions(accounts: AccountsService, user: CurrentUser) -> SessionList:
+    """The caller's logins, the one used last first."""
+    return SessionList(
+        items=[
+            Session(
+                session_id=login.session_id,
+                created_at=login.created_at,
+                last_used_at=login.last_used_at,
+                expires_at=login.expires_at,
+                user_agent=login.user_agent,
+                ip=login.ip,
+                current=login.session_id == user.session_id,
+            )
+            for login in await accounts.sessions.living(user)
+        ]
+    )
+
+
+@router.delete("/sessions/{session_id}", status_code=204)
+async def revoke_session(
+    request: Request, response: Response, accounts: AccountsService, user: CurrentUser, session_id: SessionId
+) -> None:
+    """End one of the caller's logins."""
+    await accounts.sessions.revoke(user, session_id, client_ip(request))
+    if session_id == user.session_id:
+        _clear_cookie(request, response)
 
 
 @router.get("/me", response_model=Profile)

@@ -1,48 +1,47 @@
-"""Accounts: registering, logging in and out, and who is asking."""
+"""Accounts: who may register, whose password it is, and who is asking."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
+from typing import Literal
 
 from lorestream import db
-from lorestream.accounts import store
+from lorestream.accounts import sessions_store, store
+from lorestream.accounts.audit import Audit
 from lorestream.accounts.emails import LOCAL_EMAIL, invalid_field, normalise_email, valid_email
-from lorestream.accounts.models import Login, Principal, User
-from lorestream.accounts.passwords import MAX_PASSWORD_BYTES, Passwords, as_bytes
-from lorestream.accounts.tokens import Tokens, load_or_create_key, refresh_hash
+from lorestream.accounts.invitations import Invitations
+from lorestream.accounts.keyring import Keyring
+from lorestream.accounts.models import Principal, User
+from lorestream.accounts.password_rules import ADVISED_LENGTH, check_new_password, common_passwords
+from lorestream.accounts.passwords import Passwords
+from lorestream.accounts.sessions import Issued, Sessions
 from lorestream.errors import Conflict, Forbidden, Unauthenticated
 from lorestream.limits import RateLimiter
 from lorestream.settings import Settings
 
-KEY_FILE = "secret.key"
 REGISTER_RATE_OF_ADDRESS = "20/minute"
 # Failed logins only: an office behind one address may come to work at nine. Counted before the password is checked,
 # so that guesses at the same time count, too. The account's is per client address: no stranger locks the owner out.
 LOGIN_RATE_OF_ADDRESS = "30/minute"
 LOGIN_RATE_OF_ACCOUNT = "10/minute"
-# Two tabs may bring the same refresh token; the later one is answered like the first for this long.
-REFRESH_GRACE_SECONDS = 10
-MAX_LOGINS_PER_USER = 50
-MAX_USER_AGENT = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Issued:
-    """The tokens of a login; the refresh token belongs into an HttpOnly cookie and nowhere else."""
+class Options:
+    """What whoever is not logged in may know before they try: how to register, and with what password."""
 
-    access_token: str
-    expires_in: int
-    refresh_token: str
-    refresh_seconds: int
+    registration: Literal["open", "invite", "closed"]
+    first: bool
+    password_min_length: int
+    password_advised_length: int
 
 
 class Accounts:
-    """Users and their logins. Built without I/O; ``open`` before the first use.
+    """Users, their passwords and their ``sessions``. Built without I/O; ``open`` before the first use.
 
     ``clock`` gives the current time in UTC.
     """
@@ -52,100 +51,102 @@ class Accounts:
         database: db.Database,
         settings: Settings,
         limiter: RateLimiter,
+        audit: Audit,
+        invitations: Invitations,
         clock: Callable[[], datetime] = db.now,
     ) -> None:
         """Remember what it works with."""
         self._db = database
         self._settings = settings
         self._limiter = limiter
+        self._audit = audit
+        self._invitations = invitations
         self._clock = clock
         self._passwords = Passwords()
-        self._tokens: Tokens | None = None
+        self._keyring = Keyring(settings.data_dir, settings.access_token_seconds, lambda: clock().timestamp())
+        self.sessions = Sessions(database, settings, self._keyring, audit, clock)
 
     async def open(self) -> None:
-        """Load the secret key, or make it on the first start. Raises StartRefused when it is not safe."""
-        key = await asyncio.to_thread(load_or_create_key, self._settings.data_dir / KEY_FILE)
-        self._tokens = Tokens(key, self._settings.access_token_seconds, lambda: self._clock().timestamp())
+        """Load the secret keys, or make the first one. Raises StartRefused when one of them is not safe."""
+        await self._keyring.open()
         await self._passwords.open()
+        await asyncio.to_thread(common_passwords)
 
     async def close(self) -> None:
         """Stop the threads that hash passwords."""
         self._passwords.close()
 
-    async def register(self, email: str, password: str, ip: str) -> User:
+    async def options(self) -> Options:
+        """How to register here."""
+        async with self._db.read() as session:
+            first = not await store.has_users(session)
+        least = self._settings.password_min_length
+        return Options(self._settings.registration, first, least, max(least, ADVISED_LENGTH))
+
+    async def register(self, email: str, password: str, ip: str, invitation: str | None = None) -> User:
         """Make an account; the first one is the administrator's.
 
-        Raises Forbidden (registration is closed and somebody is registered), Conflict (the email is taken),
-        InvalidInput, RateLimited or Busy.
+        Raises Forbidden (registration is closed, or not without an invitation), Conflict (the email is taken, told
+        only to those who may register, after the same costly hash), InvalidInput, RateLimited or Busy.
         """
         await self._limiter.check("register", REGISTER_RATE_OF_ADDRESS, ip)
         email = valid_email(email)
-        self._check_password(password)
+        check_new_password(password, email, self._settings.password_min_length)
         async with self._db.read() as session:  # before the costly hash; decided again below
-            self._admit(await store.admission(session, email))
-        password_hash = await self._passwords.hash(password)
+            is_first = not await store.has_users(session)
+            if not is_first and self._needs_invitation():
+                await self._invitations.check(session, invitation or "", email)
+        user = self._new_user(email, await self._passwords.hash(password))
         async with self._db.write() as session:
-            found = await store.admission(session, email)
-            self._admit(found)
-            user = self._new_user(email, password_hash, is_admin=not found.has_users)
+            user.is_admin = not await store.has_users(session)
+            if not user.is_admin and self._needs_invitation():
+                await self._invitations.redeem(session, invitation or "", email, user.user_id)
+            if await store.user_by_email(session, email):
+                raise Conflict("There is already an account with this email.")
             await store.add(session, user)
+            await self._audit.note(session, "registered", user_id=user.user_id, ip=ip)
         return user
 
     async def login(self, email: str, password: str, ip: str, user_agent: str = "") -> Issued:
         """Check a password and begin a login.
 
-        Raises Unauthenticated, the same and after the same time for an unknown email and a wrong password;
-        RateLimited or Busy.
+        Raises Unauthenticated, the same and after the same time for an unknown email, a disabled user and a wrong
+        password; RateLimited or Busy.
         """
-        email = normalise_email(email)
-        account = f"{ip} {email}"
-        await self._limiter.check("login", LOGIN_RATE_OF_ADDRESS, ip)
-        await self._limiter.check("login", LOGIN_RATE_OF_ACCOUNT, account)
-        async with self._db.read() as session:
-            user = await store.user_by_email(session, email)
-        stored = user.password_hash if user and user.disabled_at is None else None
-        if not await self._passwords.matches(stored, password) or user is None or stored is None:
+        user = await self._verified(email, password, ip)
+        if user is None or user.password_hash is None:
             raise Unauthenticated("Wrong email or password.")
-        await self._limiter.forgive("login", LOGIN_RATE_OF_ADDRESS, ip)
-        await self._limiter.forgive("login", LOGIN_RATE_OF_ACCOUNT, account)
-        renewed = await self._passwords.hash(password) if self._passwords.is_outdated(stored) else None
-        return await self._begin(user.user_id, user_agent, renewed)
+        outdated = self._passwords.is_outdated(user.password_hash)
+        renewed = await self._passwords.hash(password) if outdated else None
+        return await self.sessions.begin(user.user_id, user.password_hash, ip, user_agent, renewed)
 
-    async def refresh(self, refresh_token: str) -> Issued:
-        """Exchange a refresh token for new tokens; it is used up (but see REFRESH_GRACE_SECONDS).
+    async def change_password(self, caller: Principal, current: str, new: str, ip: str) -> None:
+        """Give the caller another password, and end every other login of theirs.
 
-        Raises Unauthenticated when it is unknown, used up, expired or revoked.
+        Raises InvalidInput (the current one is wrong, the new one is refused), RateLimited or Busy.
         """
-        successor = self._opened.successor(refresh_token)
-        now = self._clock()
+        check_new_password(new, caller.email, self._settings.password_min_length, "new_password")
+        user = await self.confirm(caller, current, ip, "current_password")
+        new_hash = await self._passwords.hash(new)
         async with self._db.write() as session:
-            login = await store.rotate(
-                session,
-                refresh_hash(refresh_token),
-                refresh_hash(successor),
-                now,
-                now + timedelta(seconds=self._settings.refresh_token_seconds),
-                now - timedelta(seconds=REFRESH_GRACE_SECONDS),
-            )
-        if login is None:
-            raise Unauthenticated("Please log in again: this login has ended.")
-        return self._issue(login, successor)
+            if not await store.replace_password(session, user.user_id, user.password_hash or "", new_hash):
+                raise Conflict("The password was changed by somebody else at the same time; please log in again.")
+            ended = await sessions_store.end_all(session, self._clock(), user.user_id, keep=caller.session_id)
+            await self._audit.note(session, "password_changed", user_id=user.user_id, ip=ip, sessions_ended=ended)
 
-    async def logout(self, access_token: str | None, refresh_token: str | None) -> None:
-        """End the logins that these tokens belong to; nothing happens for tokens that are worth nothing."""
-        session_id = None
-        if access_token:
-            try:
-                session_id = self._opened.check_access(access_token).session_id
-            except Unauthenticated:
-                session_id = None
-        async with self._db.write() as session:
-            hashed = refresh_hash(refresh_token) if refresh_token else None
-            await store.revoke(session, self._clock(), session_id, hashed)
+    async def confirm(self, caller: Principal, password: str, ip: str, field: str = "password") -> User:
+        """The caller's account, if this is its password, under the limits of logins.
+
+        Raises InvalidInput, naming ``field``; RateLimited or Busy.
+        """
+        user = await self._verified(caller.email, password, ip)
+        if user is None or user.user_id != caller.user_id:
+            raise invalid_field(field, "is not your password")
+        return user
 
     async def authenticate(self, access_token: str) -> Principal:
         """Who is asking. Raises Unauthenticated, also when the user was disabled or the login revoked since."""
-        claims = self._opened.check_access(access_token)
+        claims = await self._keyring.check_access(access_token)
         async with self._db.read() as session:
             principal = await store.principal_of(session, claims.session_id, self._clock())
         if principal is None or principal.user_id != claims.user_id:
@@ -165,62 +166,38 @@ class Accounts:
         async with self._db.write() as session:
             user = await store.user_by_email(session, LOCAL_EMAIL)
             if user is None:
-                user = self._new_user(LOCAL_EMAIL, None, is_admin=False)
+                user = self._new_user(LOCAL_EMAIL, None)
                 await store.add(session, user)
         return Principal(user.user_id, user.email, session_id="")
 
-    @property
-    def _opened(self) -> Tokens:
-        if self._tokens is None:
-            raise RuntimeError("Accounts.open() was not awaited")
-        return self._tokens
+    async def _verified(self, email: str, password: str, ip: str) -> User | None:
+        """The account whose password this is, under the limits of logins; it takes as long when there is none."""
+        email = normalise_email(email)
+        account = f"{ip} {email}"
+        await self._limiter.check("login", LOGIN_RATE_OF_ADDRESS, ip)
+        await self._limiter.check("login", LOGIN_RATE_OF_ACCOUNT, account)
+        async with self._db.read() as session:
+            user = await store.user_by_email(session, email)
+        stored = user.password_hash if user and user.disabled_at is None else None
+        if not await self._passwords.matches(stored, password):
+            await self._audit.record("login_failed", user_id=user.user_id if user else None, ip=ip)
+            return None
+        await self._limiter.forgive("login", LOGIN_RATE_OF_ADDRESS, ip)
+        await self._limiter.forgive("login", LOGIN_RATE_OF_ACCOUNT, account)
+        return user
 
-    def _admit(self, found: store.Admission) -> None:
-        if self._settings.registration == "closed" and found.has_users:
+    def _needs_invitation(self) -> bool:
+        """Whether whoever is not the first must be invited. Raises Forbidden when not even that would help."""
+        if self._settings.registration == "closed":
             raise Forbidden("Registration is closed on this server; ask whoever runs it for an account.")
-        if found.is_taken:
-            raise Conflict("There is already an account with this email.")
+        return self._settings.registration == "invite"
 
-    def _check_password(self, password: str) -> None:
-        least = self._settings.password_min_length
-        if len(unicodedata.normalize("NFC", password)) < least:
-            raise invalid_field("password", f"needs at least {least} characters")
-        if len(as_bytes(password)) > MAX_PASSWORD_BYTES:
-            raise invalid_field("password", f"may have at most {MAX_PASSWORD_BYTES} bytes")
-
-    def _new_user(self, email: str, password_hash: str | None, *, is_admin: bool) -> User:
+    def _new_user(self, email: str, password_hash: str | None) -> User:
         return User(
             user_id=secrets.token_hex(16),
             email=email,
             password_hash=password_hash,
-            is_admin=is_admin,
+            is_admin=False,
             created_at=self._clock(),
             disabled_at=None,
-        )
-
-    async def _begin(self, user_id: str, user_agent: str, renewed_hash: str | None) -> Issued:
-        now = self._clock()
-        refresh_token = self._opened.new_refresh()
-        login = Login(
-            session_id=secrets.token_hex(16),
-            user_id=user_id,
-            refresh_hash=refresh_hash(refresh_token),
-            created_at=now,
-            last_used_at=now,
-            expires_at=now + timedelta(seconds=self._settings.refresh_token_seconds),
-            user_agent=user_agent[:MAX_USER_AGENT],
-        )
-        async with self._db.write() as session:
-            if renewed_hash is not None:
-                await store.set_password_hash(session, user_id, renewed_hash)
-            await store.add(session, login)
-            await store.forget_old_logins(session, user_id, now, MAX_LOGINS_PER_USER)
-        return self._issue(login, refresh_token)
-
-    def _issue(self, login: Login, refresh_token: str) -> Issued:
-        return Issued(
-            access_token=self._opened.issue_access(login.user_id, login.session_id),
-            expires_in=self._settings.access_token_seconds,
-            refresh_token=refresh_token,
-            refresh_seconds=self._settings.refresh_token_seconds,
         )

@@ -203,6 +203,12 @@ export interface PageView {
   end: number;
 }
 
+/** The password that is, and the one that shall be. */
+export interface PasswordChange {
+  current_password: string;
+  new_password: string;
+}
+
 /** The caller's own account. */
 export interface Profile {
   user_id: string;
@@ -248,6 +254,17 @@ export interface Registered {
 export interface Registration {
   email: string;
   password: string;
+  /** Where one is needed. */
+  invitation?: string | null;
+}
+
+/** How to register here. */
+export interface RegistrationOptions {
+  registration: "open" | "invite" | "closed";
+  /** Nobody is registered yet: whoever is first becomes the administrator. */
+  first: boolean;
+  password_min_length: number;
+  password_advised_length: number;
 }
 
 /** A stored run as its owner sees it; the lists and objects are those of the events. */
@@ -267,6 +284,24 @@ export interface RunView {
   timings: Record<string, unknown> | null;
   created_at: string;
   updated_at: string;
+}
+
+/** One login of the caller. */
+export interface Session {
+  session_id: string;
+  created_at: string;
+  last_used_at: string;
+  expires_at: string;
+  user_agent: string;
+  ip: string;
+  /** Whether this request came by it. */
+  current: boolean;
+}
+
+/** The caller's logins, the one used last first. */
+export interface SessionList {
+  items: Session[];
+  next_cursor?: null;
 }
 
 /** A numbered passage as the user sees it; ``start`` and ``end`` are offsets in the document's text. */

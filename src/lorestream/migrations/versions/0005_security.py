@@ -16,7 +16,10 @@ def upgrade() -> None:
         sa.Column("session_id", sa.String(32), sa.ForeignKey("logins.session_id", ondelete="CASCADE"), nullable=False),
         sa.Column("used_at", sa.DateTime(), nullable=False),
     )
-    op.create_index("ix_used_refresh_tokens_session_id", "used_refresh_tokens", ["session_id"])
+    columns = ["session_id", "used_at"]
+    op.create_index("ix_used_refresh_tokens_session_id_used_at", "used_refresh_tokens", columns)
+    op.drop_index("ix_logins_previous_hash", "logins")
+    op.drop_column("logins", "previous_hash")
     op.create_table(
         "api_keys",
         sa.Column("key_id", sa.String(32), primary_key=True),
