@@ -20,7 +20,8 @@ from typing import Any, Literal, NoReturn, cast
 
 import httptools
 from starlette.types import Scope
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from lorestream.errors import BadRequest, Busy, HeadTooLarge, LorestreamError, RequestTimeout, TargetTooLong, to_problem
 
@@ -153,6 +154,7 @@ class ClientConnection(HttpToolsProtocol):
         self._reason: LorestreamError = BadRequest()
         self._refused = False
         self._keep_alive = True
+        self._answering: RequestResponseCycle | None = None
         self._head_bytes = self._raw_bytes = self._fields = self._dropped = 0
         self._credit = 0.0
 
@@ -173,9 +175,13 @@ class ClientConnection(HttpToolsProtocol):
             self._set_timer(self._limits.head_seconds, self._head_is_late)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Leave the gate."""
+        """Leave the gate, and tell the request that is being answered, where others are in line behind it."""
         self._end_watch()
         super().connection_lost(exc)
+        self.pipeline.clear()
+        if self._answering is not None and not self._answering.response_complete:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
 
     def handle_websocket_upgrade(self) -> None:
         """From here on the connection is another protocol's."""
@@ -247,6 +253,10 @@ class ClientConnection(HttpToolsProtocol):
             # protocol may be that protocol's.
             self._keep_alive = self.cycle.keep_alive and not self.parser.should_upgrade()
             self.cycle.keep_alive = True
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_body(self, body: bytes) -> None:
         """Every byte buys time; what nobody waits for any more is dropped, to an extent."""
