@@ -31,6 +31,7 @@ from lorestream.conversations.answer import Answers
 from lorestream.conversations.routes import router as runs_router
 from lorestream.conversations.thread_routes import router as conversations_router
 from lorestream.conversations.threads import Conversations
+from lorestream.description import describe_problems
 from lorestream.documents.routes import router as documents_router
 from lorestream.documents.service import Documents
 from lorestream.doors.query import router as query_router
@@ -124,6 +125,7 @@ def create_app(library: Library) -> FastAPI:
     if settings.cors_origins:
         app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **CORS)
     app.add_middleware(RequestContext)
+    describe_problems(app)
     return app
 
 

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from lorestream.accounts.caller import CurrentUser, KeysService
 from lorestream.accounts.keys import MAX_KEYS_PER_USER, Scope
+from lorestream.description import problems
 from lorestream.http import Body, client_ip
 
 router = APIRouter(prefix="/auth/keys", tags=["accounts"])
@@ -64,7 +65,7 @@ async def list_keys(user: CurrentUser, keys: KeysService) -> KeyList:
     return KeyList(items=[KeyView.model_validate(key) for key in await keys.of_user(user.user_id)])
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, responses=problems(409))
 async def create_key(
     request: Request, response: Response, user: CurrentUser, keys: KeysService, body: NewKey
 ) -> KeyMade:

@@ -14,6 +14,7 @@ from lorestream.accounts.emails import MAX_EMAIL_LENGTH
 from lorestream.accounts.models import User
 from lorestream.accounts.service import Options
 from lorestream.accounts.sessions import Issued
+from lorestream.description import problems
 from lorestream.errors import Unauthenticated
 from lorestream.http import Body, client_ip, problem_response
 
@@ -103,13 +104,13 @@ async def options(accounts: AccountsService) -> Options:
     return await accounts.options()
 
 
-@router.post("/register", status_code=201, response_model=Registered)
+@router.post("/register", status_code=201, response_model=Registered, responses=problems(403, 409, 429))
 async def register(request: Request, accounts: AccountsService, body: Registration) -> User:
     """Make an account. The first one is the administrator's."""
     return await accounts.register(body.email, body.password, client_ip(request), body.invitation)
 
 
-@router.post("/token", dependencies=[OwnPages])
+@router.post("/token", dependencies=[OwnPages], responses=problems(401, 403, 429))
 async def token(
     request: Request,
     response: Response,
@@ -123,7 +124,7 @@ async def token(
     return _answer(request, response, issued)
 
 
-@router.post("/refresh", dependencies=[OwnPages], response_model=AccessToken)
+@router.post("/refresh", dependencies=[OwnPages], response_model=AccessToken, responses=problems(401, 403))
 async def refresh(request: Request, response: Response, accounts: AccountsService) -> AccessToken | Response:
     """Exchange the refresh cookie for a new access token and a new cookie."""
     given = request.cookies.get(_cookie_name(request), "")
@@ -150,7 +151,7 @@ async def logout_everywhere(request: Request, response: Response, accounts: Acco
     _clear_cookie(request, response)
 
 
-@router.post("/password", status_code=204)
+@router.post("/password", status_code=204, responses=problems(409))
 async def change_password(request: Request, accounts: AccountsService, user: CurrentUser, body: PasswordChange) -> None:
     """Change the password; every other login of the caller ends."""
     await accounts.change_password(user, body.current_password, body.new_password, client_ip(request))

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from lorestream.accounts.caller import Asks, CurrentUser, Reads
 from lorestream.admission import Seats
 from lorestream.conversations.answer import Answers
+from lorestream.description import problems
 from lorestream.errors import Conflict, Gone, Interrupted
 from lorestream.http import EventStream, from_state
 from lorestream.settings import Settings
@@ -51,7 +52,11 @@ def event_stream(run_id: str, reader: Reader, settings: Settings) -> EventStream
     "/runs/{run_id}/events",
     dependencies=[ReadStream],
     response_class=Response,
-    responses={200: {"content": {"text/event-stream": {}}}},
+    responses={
+        200: {"content": {"text/event-stream": {}}},
+        204: {"description": "The terminal event was read"},
+        **problems(409, 410),
+    },
 )
 async def follow(
     user: Reads,

@@ -16,6 +16,7 @@ from lorestream.conversations import export
 from lorestream.conversations.models import Conversation, Place, Question, Rating, Request, StoredMessage
 from lorestream.conversations.routes import AskStream, SettingsDep, event_stream
 from lorestream.conversations.threads import Conversations
+from lorestream.description import problems
 from lorestream.http import Body, decode_cursor, encode_cursor, from_state
 from lorestream.streaming.events import MessageStatus
 from lorestream.streaming.runs import OnDisconnect
@@ -25,7 +26,8 @@ router = APIRouter(prefix="/conversations", tags=["conversations"])
 ConversationsDep = Annotated[Conversations, from_state("conversations")]
 # Anything that is not an id of ours is answered like one that does not exist.
 Id = Annotated[str, Path(max_length=64)]
-STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
+STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}, **problems(409)}
+EXPORT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/markdown": {}, "application/json": {}}}}
 
 
 def _not_blank(text: str) -> str:
@@ -144,7 +146,7 @@ class WholeConversation(ConversationView):
     messages: list[MessageView]
 
 
-@router.post("/", status_code=201)
+@router.post("/", status_code=201, responses=problems(404, 409))
 async def create(
     user: Asks, conversations: ConversationsDep, response: Response, body: NewConversation
 ) -> ConversationView:
@@ -192,7 +194,7 @@ async def delete(user: Asks, conversations: ConversationsDep, conversation_id: I
     await conversations.delete(user.user_id, conversation_id)
 
 
-@router.get("/{conversation_id}/export", response_class=Response)
+@router.get("/{conversation_id}/export", response_class=Response, responses=EXPORT)
 async def export_conversation(
     user: Reads,
     conversations: ConversationsDep,

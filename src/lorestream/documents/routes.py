@@ -12,6 +12,7 @@ from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BaseModel
 
 from lorestream.accounts.caller import ManagesDocuments, Reads
+from lorestream.description import problems
 from lorestream.documents.models import Document, PageSpan, Status
 from lorestream.documents.service import Documents
 from lorestream.http import decode_cursor, encode_cursor, from_state
@@ -24,6 +25,7 @@ MAX_WAIT_SECONDS = 60
 MAX_CHUNK_INDEX = 2**31
 # Shown by browsers without running anything; everything else, HTML and SVG above all, is only ever saved.
 INLINE = frozenset({"application/pdf", "text/plain"})
+FILES: dict[str, Any] = {kind: {} for kind in sorted({*INLINE, "application/octet-stream"})}
 UPLOAD_FORM: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -103,7 +105,7 @@ class ChunkView(BaseModel):
     "/documents/",
     status_code=201,
     openapi_extra=UPLOAD_FORM,
-    responses={200: {"model": DocumentView}, 202: {"model": DocumentView}},
+    responses={200: {"model": DocumentView}, 202: {"model": DocumentView}, **problems(408, 413, 415, 422, 507)},
 )
 async def upload(
     request: Request,
@@ -154,13 +156,13 @@ async def delete_document(doc_id: DocId, user: ManagesDocuments, documents: Docu
     await documents.delete(user.user_id, doc_id)
 
 
-@router.post("/documents/{doc_id}/retry", status_code=202)
+@router.post("/documents/{doc_id}/retry", status_code=202, responses=problems(409))
 async def retry_document(doc_id: DocId, user: ManagesDocuments, documents: DocumentsService) -> DocumentView:
     """Index a failed document again."""
     return _view(await documents.retry(user.user_id, doc_id))
 
 
-@router.get("/documents/{doc_id}/file", response_class=FileResponse)
+@router.get("/documents/{doc_id}/file", response_class=FileResponse, responses={200: {"content": FILES}})
 async def get_file(doc_id: DocId, user: Reads, documents: DocumentsService) -> FileResponse:
     """The original file, byte for byte."""
     document, path = await documents.file(user.user_id, doc_id)
@@ -178,7 +180,7 @@ async def get_file(doc_id: DocId, user: Reads, documents: DocumentsService) -> F
     )
 
 
-@router.get("/documents/{doc_id}/text", response_model=TextView)
+@router.get("/documents/{doc_id}/text", response_model=TextView, responses=problems(409))
 async def get_text(doc_id: DocId, user: Reads, documents: DocumentsService) -> Response:
     """The extracted text and where its pages stand in it."""
     document, parts, pages = await documents.text(user.user_id, doc_id)

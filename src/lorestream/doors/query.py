@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field
 from lorestream.accounts.caller import Asks
 from lorestream.conversations.models import Question
 from lorestream.conversations.routes import AnswersDep, AskStream, SettingsDep, event_stream, follow
+from lorestream.description import problems
 from lorestream.errors import LorestreamError, failure
 from lorestream.http import Body, client_ip, from_state, unless_gone
 from lorestream.limits import RateLimiter
@@ -45,7 +46,11 @@ class QueryBody(Body):
     "/query/stream/",
     dependencies=[AskStream],
     response_class=Response,
-    responses={200: {"content": {"text/event-stream": {}}, "description": "sources, token…, done or error"}},
+    responses={
+        200: {"content": {"text/event-stream": {}}, "description": "sources, token…, done or error"},
+        204: {"description": "The run that Last-Event-ID names has been read to its end"},
+        **problems(404, 409, 410),
+    },
 )
 async def query_stream(
     request: Request,
@@ -71,7 +76,7 @@ async def query_stream(
     return event_stream(started.run_id, started.reader, settings)
 
 
-@router.post("/query/")
+@router.post("/query/", responses=problems(404, 500, 502, 504))
 async def query(
     request: Request,
     user: Asks,
