@@ -48,7 +48,7 @@ from lorestream.streaming.runs import Runs
 log = logging.getLogger(__name__)
 
 WEBUI = Path(__file__).parent / "webui"
-PAGES = ("/", "/library", "/c/{conversation_id}")
+PAGES = ("/", "/library", "/settings", "/administration", "/c/{conversation_id}")
 UPLOAD_PATHS = ("/documents",)
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 # Never with credentials: what another origin's page sends is a bearer token, not our cookie.
