@@ -152,6 +152,27 @@ export interface KeyView {
   expires_at: string | null;
 }
 
+/** Every limit of the caller. */
+export interface LimitList {
+  items: LimitView[];
+}
+
+/** One limit of the caller: 0 for none, with nothing ``remaining``; what time gives back says when it does. */
+export interface LimitView {
+  name:
+    | "requests_per_minute"
+    | "running_answers"
+    | "tokens_per_day"
+    | "uploads_per_hour"
+    | "stored_bytes"
+    | "documents"
+    | "open_streams";
+  limit: number;
+  used: number;
+  remaining: number | null;
+  resets_at: string | null;
+}
+
 /** A message; the lists and objects are those of the events. A running answer can be followed by its run_id. */
 export interface MessageView {
   message_id: string;
@@ -207,6 +228,27 @@ export interface PageView {
 export interface PasswordChange {
   current_password: string;
   new_password: string;
+}
+
+/** A refusal or a failure (RFC 9457): ``code`` for machines, ``message`` for a person. */
+export interface Problem {
+  type: string;
+  title: string;
+  status: number;
+  detail: string;
+  code: string;
+  message: string;
+  /** Whether the same request may succeed later. */
+  retryable: boolean;
+  /** Seconds to wait; also in Retry-After. */
+  retry_after?: number;
+  /** The request's id, also in X-Request-Id. */
+  instance?: string;
+  /** What is wrong with the request. */
+  errors?: {
+    field: string;
+    reason: string;
+  }[];
 }
 
 /** The caller's own account. */
