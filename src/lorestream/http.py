@@ -118,7 +118,7 @@ def _validation_problem(error: RequestValidationError) -> InvalidInput:
 class HttpFailure(LorestreamError):
     """A refusal by the routing itself, such as an unknown path or method."""
 
-    def __init__(self, status: int, headers: dict[str, str] | None) -> None:
+    def __init__(self, status: int, headers: dict[str, str] | None = None) -> None:
         """Take the status; code and title follow from it."""
         phrase = HTTPStatus(status).phrase
         super().__init__(ROUTING_ADVICE.get(status, f"{phrase}."))

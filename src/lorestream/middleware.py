@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lorestream.connection import SECURITY_HEADERS
 from lorestream.errors import BadRequest, Internal, InvalidInput, LorestreamError, PayloadTooLarge
-from lorestream.http import SERVER_SEND, problem_response
+from lorestream.http import SERVER_SEND, HttpFailure, problem_response
 
 log = logging.getLogger(__name__)
 
@@ -185,7 +185,11 @@ def add_slash_twins(app: FastAPI) -> None:
 
 
 class SlashTwins:
-    """Hands a request for a path's other slash form on under the form that has a route."""
+    """Hands a request for a path's other slash form on under the form that has a route.
+
+    A method that no route of a path takes is refused here, where all of them are known: the router names only those
+    of one (RFC 9110, 10.2.1).
+    """
 
     def __init__(self, app: ASGIApp, router: APIRouter) -> None:
         """Wrap the application; runs at the first request, when every route is there."""
@@ -202,10 +206,22 @@ class SlashTwins:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Choose the form."""
         if scope["type"] in ("http", "websocket"):
-            path = self._published(scope.get("method", "websocket"), scope["path"])
+            method = scope.get("method", "websocket")
+            path = self._published(method, scope["path"])
+            if allowed := self._other_methods(method, path):
+                refusal = problem_response(HttpFailure(405), scope.get("request_id"))
+                refusal.headers["Allow"] = ", ".join(allowed)
+                await refusal(scope, receive, send)
+                return
             if path != scope["path"]:
                 scope = {**scope, "path": path, "raw_path": quote(path).encode()}
         await self.app(scope, receive, send)
+
+    def _other_methods(self, method: str, path: str) -> list[str]:
+        known = self._known.get(method)
+        if known and known.fullmatch(path):
+            return []
+        return sorted(name for name, other in self._known.items() if name.isupper() and other.fullmatch(path))
 
     def _published(self, method: str, path: str) -> str:
         twin = path[:-1] if path.endswith("/") else path + "/"
