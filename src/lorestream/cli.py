@@ -1,4 +1,4 @@
-"""The command line: ``serve``, ``ask``, ``doctor``, and ``worker``, which the server starts for itself."""
+"""The command line: ``serve``, ``ask``, ``doctor``, ``keys``, and ``worker``, which the server starts for itself."""
 
 from __future__ import annotations
 
@@ -13,20 +13,17 @@ from typing import Annotated, Any
 
 import typer
 import uvloop
-from pydantic import ValidationError
-from rich.console import Console
 
-from lorestream import __version__
+from lorestream import __version__, keys_command
+from lorestream.console import EXIT_USAGE, err, read_settings
 from lorestream.doctor import examine
 from lorestream.documents.worker import run_worker
 from lorestream.errors import LorestreamError
 from lorestream.library import Library
 from lorestream.main import Server, server
-from lorestream.settings import PREFIX, Settings, cache_dir, unknown_variables
+from lorestream.settings import Settings, cache_dir, unknown_variables
 from lorestream.terminal import ask_documents
 from lorestream.workers import Workers, until_orphaned
-
-EXIT_USAGE = 2
 
 app = typer.Typer(
     name="lorestream",
@@ -35,7 +32,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+app.add_typer(keys_command.app)
 
 
 def main() -> None:
@@ -45,17 +42,6 @@ def main() -> None:
     except LorestreamError as failure:
         err.print(f"[red]{failure.message}[/red]" if err.is_terminal else failure.message)
         sys.exit(1)
-
-
-def read_settings(**overrides: Any) -> Settings:
-    """The settings of the environment, with what the command line names on top; exits where one is not valid."""
-    try:
-        return Settings(**{name: value for name, value in overrides.items() if value is not None})
-    except ValidationError as error:
-        for problem in error.errors():
-            name = PREFIX + "_".join(str(part) for part in problem["loc"]).upper()
-            err.print(f"{name if problem['loc'] else 'Settings'}: {problem['msg'].removeprefix('Value error, ')}")
-        sys.exit(EXIT_USAGE)
 
 
 def _configure_logging(level: int) -> None:

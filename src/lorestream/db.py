@@ -16,6 +16,8 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection, DateTime, Dialect, create_engine, event
 from sqlalchemy.engine import Engine
@@ -126,6 +128,20 @@ class Database:
     async def close(self) -> None:
         """Close every pooled connection."""
         await self._engine.dispose()
+
+    def is_current(self) -> bool:
+        """Whether the file has this version's tables (blocking); False where there is no file yet."""
+        if not self.path.exists():
+            return False
+        engine = create_engine(URL.create("sqlite", database=str(self.path)))
+        try:
+            with engine.connect() as connection:
+                made_by = MigrationContext.configure(connection).get_current_revision()
+        except (DatabaseError, sqlite3.DatabaseError):
+            return False
+        finally:
+            engine.dispose()
+        return made_by == ScriptDirectory(str(MIGRATIONS)).get_current_head()
 
     def migrate(self) -> None:
         """Bring the tables to this version's schema (blocking: call it in a thread).

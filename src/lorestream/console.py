@@ -1,0 +1,26 @@
+"""What every command of the command line needs: where it complains, and the settings of its environment."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from pydantic import ValidationError
+from rich.console import Console
+
+from lorestream.settings import PREFIX, Settings
+
+EXIT_USAGE = 2
+
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def read_settings(**overrides: Any) -> Settings:
+    """The settings of the environment, with what the command line names on top; exits where one is not valid."""
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        for problem in error.errors():
+            name = PREFIX + "_".join(str(part) for part in problem["loc"]).upper()
+            err.print(f"{name if problem['loc'] else 'Settings'}: {problem['msg'].removeprefix('Value error, ')}")
+        sys.exit(EXIT_USAGE)
