@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.conftest import _shared, house
 from tests.fakes.server import RunningServer
 from tests.security.people import People, settled
+
+__all__ = ["_shared", "house", "world"]
 
 
 @pytest.fixture(scope="session")
