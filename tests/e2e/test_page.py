@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import expect
 
-from tests.e2e.page import WAIT_MS, ask, browsing, handbook, register, served, upload
+from tests.e2e.page import WAIT_MS, ask, browsing, handbook, log_out, register, served, upload
 from tests.fakes.upstream import Finish, Hold, Say
 
 
@@ -64,8 +64,7 @@ async def test_the_token_is_in_no_storage_and_a_reload_stays_logged_in(tmp_path:
         assert "refresh" not in stored
         await page.reload()
         await expect(page.get_by_test_id("question")).to_be_visible(timeout=WAIT_MS)
-        await page.get_by_test_id("logout").click()
-        await expect(page.get_by_test_id("login-email")).to_be_visible(timeout=WAIT_MS)
+        await log_out(page)
         await page.reload()
         await expect(page.get_by_test_id("login-email")).to_be_visible(timeout=WAIT_MS)
 

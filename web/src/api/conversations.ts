@@ -6,7 +6,7 @@ import {
   type QueryClient,
 } from "@tanstack/react-query";
 
-import { authorisedFetch, requestJson } from "./http";
+import { authorisedFetch, requestJson, sendJson } from "./http";
 import { readProblem } from "./problem";
 import type { Conversation, ConversationDetail, ConversationList, Rating } from "./types";
 
@@ -42,7 +42,7 @@ export const conversationQuery = (id: string) =>
   });
 
 export async function createConversation(client: QueryClient, docIds: string[] | null): Promise<string> {
-  const created = await send<Conversation>(ALL, "POST", docIds ? { doc_ids: docIds } : {});
+  const created = await sendJson<Conversation>(ALL, "POST", docIds ? { doc_ids: docIds } : {});
   const { conversation_id: id } = created;
   client.setQueryData(conversationQuery(id).queryKey, { ...created, messages: [] });
   void client.invalidateQueries({ queryKey: ["conversations"] });
@@ -55,7 +55,7 @@ export async function changeConversation(
   id: string,
   change: { title: string } | { doc_ids: string[] | null },
 ): Promise<void> {
-  const changed = await send<Conversation>(conversationPath(id), "PATCH", change);
+  const changed = await sendJson<Conversation>(conversationPath(id), "PATCH", change);
   const { title, doc_ids } = changed;
   client.setQueryData(conversationQuery(id).queryKey, (known) => known && { ...known, title, doc_ids });
   client.setQueriesData<InfiniteData<ConversationList>>({ queryKey: ["conversations"] }, (data) =>
@@ -96,7 +96,7 @@ export async function rateAnswer(
       },
   );
   try {
-    await send(`${messagePath(id, messageId)}/feedback`, "PUT", { rating, comment });
+    await sendJson(`${messagePath(id, messageId)}/feedback`, "PUT", { rating, comment });
   } catch (error) {
     void client.invalidateQueries({ queryKey });
     throw error;
@@ -124,9 +124,6 @@ function invalidate(client: QueryClient, id: string): void {
   void client.invalidateQueries({ queryKey: conversationQuery(id).queryKey });
   void client.invalidateQueries({ queryKey: ["conversations"] });
 }
-
-const send = <T>(path: string, method: string, body: object): Promise<T> =>
-  requestJson<T>(path, { method, body: JSON.stringify(body), headers: { "Content-Type": "application/json" } });
 
 const mapItems = (data: InfiniteData<ConversationList> | undefined, change: (item: Conversation) => Conversation) =>
   data && { ...data, pages: data.pages.map((page) => ({ ...page, items: page.items.map(change) })) };

@@ -33,3 +33,10 @@ export async function requestJson<T>(path: string, init?: RequestInit): Promise<
   if (!response.ok) throw await readProblem(response);
   return (response.status === 204 ? undefined : await response.json()) as T;
 }
+
+/** Send JSON; the JSON that is answered, if any. */
+export const sendJson = <T = undefined>(path: string, method: string, body?: unknown): Promise<T> =>
+  requestJson<T>(path, {
+    method,
+    ...(body !== undefined && { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) }),
+  });

@@ -7,18 +7,25 @@ export class Problem extends Error {
   readonly retryable: boolean;
   /** Seconds that the server asks us to wait. */
   readonly retryAfter: number | null;
+  /** When that will be over, on this page's clock (milliseconds, as `Date.now`). */
+  readonly retryAt: number | null;
   /** The run that the same request began before, whose events are no longer kept. */
   readonly runId: string | null;
+  /** What is wrong with which field of a form, by the field's name. */
+  readonly fields: Readonly<Record<string, string>>;
 
   constructor(
     document: Pick<ProblemDocument, "code" | "message" | "status" | "retryable" | "run_id">,
     retryAfter?: number | null,
+    fields: Readonly<Record<string, string>> = {},
   ) {
     super(document.message);
     this.code = document.code;
     this.status = document.status;
     this.retryable = document.retryable;
     this.retryAfter = retryAfter ?? null;
+    this.retryAt = this.retryAfter === null ? null : Date.now() + this.retryAfter * 1000;
+    this.fields = fields;
     this.runId = document.run_id ?? null;
   }
 }
@@ -44,7 +51,21 @@ export function toProblem(status: number, body: string, retryAfter: string | nul
   const code = typeof document?.code === "string" ? document.code : UNSTATED;
   const retryable = document?.retryable === true || status >= 502;
   const runId = typeof document?.run_id === "string" ? { run_id: document.run_id } : {};
-  return new Problem({ code, message, status, retryable, ...runId }, wait);
+  return new Problem({ code, message, status, retryable, ...runId }, wait, fieldsOf(document));
+}
+
+/** `body.password` is the field `password`. */
+function fieldsOf(document: Partial<ProblemDocument> | null): Record<string, string> {
+  const errors: unknown = document?.errors;
+  if (!Array.isArray(errors)) return {};
+  return Object.fromEntries(
+    errors
+      .filter((item): item is { field: string; reason: string } => {
+        const { field, reason } = (item ?? {}) as Partial<Record<"field" | "reason", unknown>>;
+        return typeof field === "string" && typeof reason === "string";
+      })
+      .map(({ field, reason }) => [field.replace(/^body\./, ""), reason]),
+  );
 }
 
 export async function readProblem(response: Response): Promise<Problem> {

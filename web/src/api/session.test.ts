@@ -6,6 +6,9 @@ const token = (name: string): Response => Response.json({ access_token: name, to
 const denied = (): Response =>
   Response.json({ code: "unauthenticated", message: "Please log in.", status: 401, retryable: false }, { status: 401 });
 
+/** An access token of this user; only its payload is read here. */
+const tokenOf = (userId: string, name = "s"): string => `h.${btoa(JSON.stringify({ sub: userId }))}.${name}`;
+
 /** Fresh modules over this server, with the paths that it was asked for. */
 async function open(handler: Handler) {
   const asked: string[] = [];
@@ -19,6 +22,26 @@ async function open(handler: Handler) {
   return { ...session, authorisedFetch, asked };
 }
 
+/** Tabs of one browser: what one says, the others hear. */
+function browser() {
+  const channels = new Set<{ onmessage: ((event: { data: unknown }) => void) | null }>();
+  class Channel {
+    onmessage: ((event: { data: unknown }) => void) | null = null;
+    constructor() {
+      channels.add(this);
+    }
+    postMessage(data: unknown) {
+      for (const other of channels) if (other !== this) other.onmessage?.({ data });
+    }
+  }
+  let last: Promise<unknown> = Promise.resolve();
+  const locks = {
+    request: (_name: string, work: () => Promise<unknown>) => (last = last.catch(() => undefined).then(work)),
+  };
+  vi.stubGlobal("BroadcastChannel", Channel);
+  vi.stubGlobal("navigator", { locks });
+}
+
 const bearer = (init: RequestInit): string | null => new Headers(init.headers).get("Authorization");
 
 beforeEach(() => {
@@ -28,9 +51,9 @@ beforeEach(() => {
 
 it("comes back logged in through the cookie, with one refresh however many ask", async () => {
   const { accessToken, getSession, asked } = await open(() => token("t1"));
-  expect(getSession()).toBe("unknown");
+  expect(getSession().state).toBe("unknown");
   expect(await Promise.all([accessToken(), accessToken(), accessToken()])).toEqual(["t1", "t1", "t1"]);
-  expect(getSession()).toBe("signed-in");
+  expect(getSession().state).toBe("signed-in");
   expect(asked).toEqual(["/auth/refresh"]);
 });
 
@@ -38,14 +61,14 @@ it("is anonymous without a cookie, and says so once", async () => {
   const { accessToken, getSession, asked } = await open(denied);
   expect(await accessToken()).toBeNull();
   expect(await accessToken()).toBeNull();
-  expect(getSession()).toBe("anonymous");
+  expect(getSession()).toEqual({ state: "anonymous", notice: null });
   expect(asked).toHaveLength(1);
 });
 
 it("does not take an unreachable server for a logout", async () => {
   const { refresh, getSession } = await open(() => Promise.reject(new TypeError("network")));
   await expect(refresh()).rejects.toMatchObject({ code: "unreachable" });
-  expect(getSession()).toBe("unreachable");
+  expect(getSession().state).toBe("unreachable");
 });
 
 it("refreshes once on a 401 and repeats the request", async () => {
@@ -78,5 +101,85 @@ it("forgets the token at logout, also one that a refresh brings afterwards", asy
   release(token("t2"));
   expect(await late).toBeNull();
   expect(await accessToken()).toBeNull();
-  expect(getSession()).toBe("anonymous");
+  expect(getSession()).toEqual({ state: "anonymous", notice: null });
+});
+
+it("says why a login has ended that the user did not end here", async () => {
+  let alive = true;
+  const { refresh, accessToken, getSession } = await open(() => (alive ? token("t1") : denied()));
+  await accessToken();
+  alive = false;
+  expect(await refresh("t1")).toBeNull();
+  expect(getSession()).toMatchObject({ state: "anonymous", notice: expect.stringContaining("has ended") as string });
+});
+
+it("serves all tabs with one refresh, also those that waited for their turn", async () => {
+  browser();
+  let refreshes = 0;
+  const server: Handler = () => token(`t${(refreshes += 1)}`);
+  const one = await open(server);
+  const two = await open(server);
+  expect(await Promise.all([one.refresh(), two.refresh()])).toEqual(["t1", "t1"]);
+  expect(await Promise.all([two.refresh("t1"), one.refresh("t1")])).toEqual(["t2", "t2"]);
+  expect(refreshes).toBe(2);
+});
+
+it("ends the login of all tabs with that of one, and tells them so", async () => {
+  browser();
+  const server: Handler = (path) => (path === "/auth/refresh" ? token("t1") : new Response(null, { status: 204 }));
+  const one = await open(server);
+  const two = await open(server);
+  await Promise.all([one.accessToken(), two.accessToken()]);
+  await one.logOut();
+  expect(one.getSession()).toEqual({ state: "anonymous", notice: null });
+  expect(two.getSession()).toEqual({ state: "anonymous", notice: "You have logged out in another tab." });
+  expect(await two.accessToken()).toBeNull();
+});
+
+it("notices that another tab has logged in as somebody else", async () => {
+  browser();
+  const one = await open(() => token(tokenOf("ada")));
+  await one.accessToken();
+  const two = await open(() => token(tokenOf("ben")));
+  expect(one.getSession()).toEqual({ state: "signed-in", userId: "ada" });
+  await two.logIn("ben@b.example", "secret");
+  expect(one.getSession()).toEqual({ state: "signed-in", userId: "ben" });
+});
+
+it("keeps the same session over refreshes, so that nothing on the page begins anew", async () => {
+  let count = 0;
+  const { accessToken, refresh, getSession } = await open(() => token(tokenOf("ada", `s${(count += 1)}`)));
+  await accessToken();
+  const before = getSession();
+  await refresh();
+  expect(getSession()).toBe(before);
+});
+
+it("looks at once when the page wakes with a token that has expired meanwhile", async () => {
+  vi.useFakeTimers();
+  try {
+    const { accessToken, wake, asked } = await open(() => token("t"));
+    await accessToken();
+    wake();
+    expect(asked).toHaveLength(1);
+    vi.setSystemTime(Date.now() + 3_600_000);
+    wake();
+    await vi.waitFor(() => expect(asked).toHaveLength(2));
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+it("refreshes by itself before the token expires", async () => {
+  vi.useFakeTimers();
+  try {
+    const { accessToken, asked } = await open(() => token("t"));
+    await accessToken();
+    await vi.advanceTimersByTimeAsync(519_000);
+    expect(asked).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(21_000);
+    expect(asked).toHaveLength(2);
+  } finally {
+    vi.useRealTimers();
+  }
 });

@@ -2,13 +2,14 @@ import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { useEffect, useState, useSyncExternalStore } from "react";
 
 import { Problem, unreachable } from "../api/problem";
-import { getSession, refresh, subscribe } from "../api/session";
+import { getSession, refresh, subscribe, wake } from "../api/session";
 import { AccountPage } from "../features/account/account-page";
 import { Announcer } from "../ui/announcer";
 import { Button } from "../ui/button";
 import styles from "./app.module.css";
 import { ErrorBoundary } from "./error-boundary";
-import { Shell } from "./shell";
+import { invitation } from "./invitation";
+import { Pages } from "./pages";
 
 /** A refusal does not become an answer by asking again, unless the server says that it may. */
 const retry = (failures: number, error: Error): boolean => failures < 2 && error instanceof Problem && error.retryable;
@@ -26,8 +27,16 @@ export function App() {
 
 function Page() {
   const session = useSyncExternalStore(subscribe, getSession);
-  useEffect(resumeSession, []);
-  switch (session) {
+  useEffect(() => {
+    resumeSession();
+    addEventListener("online", wake);
+    document.addEventListener("visibilitychange", wake);
+    return () => {
+      removeEventListener("online", wake);
+      document.removeEventListener("visibilitychange", wake);
+    };
+  }, []);
+  switch (session.state) {
     case "unknown":
       return null;
     case "unreachable":
@@ -41,18 +50,18 @@ function Page() {
         </main>
       );
     case "anonymous":
-      return <AccountPage />;
+      return <AccountPage notice={session.notice} invitation={invitation} />;
     case "signed-in":
-      return <SignedIn />;
+      return <SignedIn key={session.userId} userId={session.userId} />;
   }
 }
 
-/** Each login has its own cache: nothing of one user is left for the next. */
-function SignedIn() {
+/** Each user has their own cache: nothing of one is left for the next. */
+function SignedIn({ userId }: { userId: string }) {
   const [client] = useState(() => new QueryClient({ defaultOptions: { queries: { retry } } }));
   return (
     <QueryClientProvider client={client}>
-      <Shell />
+      <Pages userId={userId} />
     </QueryClientProvider>
   );
 }

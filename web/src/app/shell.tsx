@@ -1,31 +1,33 @@
-import { useQueryClient } from "@tanstack/react-query";
 import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from "react";
 
-import { followOtherTabs, refreshConversation } from "../api/conversations";
 import type { Document, Source } from "../api/types";
 import { AccountBar } from "../features/account/account-bar";
 import { Chat } from "../features/chat/chat";
-import { ChatSession } from "../features/chat/chat-session";
-import { runLink } from "../features/chat/run-link";
-import { useScope } from "../features/chat/use-scope";
+import type { ChatSession } from "../features/chat/chat-session";
+import type { Drafts } from "../features/chat/drafts";
+import type { Scope } from "../features/chat/use-scope";
 import { Conversations } from "../features/conversations/conversations";
 import { DocumentReader, type ReaderTarget } from "../features/documents/document-reader";
 import { DropOverlay } from "../features/documents/drop-overlay";
 import { FileInput } from "../features/documents/file-input";
 import { Library } from "../features/documents/library";
-import { useUploadQueue } from "../features/documents/use-upload-queue";
+import type { UploadQueue } from "../features/documents/upload-queue";
 import { IconButton } from "../ui/button";
 import { Logo } from "../ui/logo";
 import styles from "./shell.module.css";
-import { goTo, usePlace } from "./use-path";
+import { goTo, goToPage, type Place } from "./use-path";
 
-/** The logged-in page: conversations and library, the open conversation, the reader; on a phone one over the other. */
-export function Shell() {
-  const { conversationId, drawerOpen } = usePlace();
-  const session = useChatSession();
+interface Props {
+  place: Place;
+  session: ChatSession;
+  drafts: Drafts;
+  scope: Scope;
+  uploads: UploadQueue;
+}
+
+/** The page of questions: conversations and library, the open conversation, the reader; on a phone one over the other. */
+export function Shell({ place: { conversationId, drawerOpen }, session, drafts, scope, uploads }: Props) {
   const { busy } = useSyncExternalStore(session.subscribe, session.getLive);
-  const scope = useScope(conversationId);
-  const uploads = useUploadQueue();
   const fileInput = useRef<HTMLInputElement>(null);
   const { target, open, close } = useReader();
 
@@ -68,14 +70,21 @@ export function Shell() {
         </div>
         <Conversations currentId={conversationId} busy={busy} onOpen={openConversation} />
         <div className={styles.library}>
-          <Library uploads={uploads} onChooseFiles={chooseFiles} onOpen={openDocument} onAskOnly={askOnly} />
+          <Library
+            uploads={uploads}
+            onChooseFiles={chooseFiles}
+            onOpen={openDocument}
+            onAskOnly={askOnly}
+            onShowLimits={() => goToPage("settings", "usage")}
+          />
         </div>
-        <AccountBar />
+        <AccountBar onOpen={goToPage} />
       </nav>
       <main className={styles.main} aria-label="Questions and answers">
         <Chat
           session={session}
           conversationId={conversationId}
+          drafts={drafts}
           scope={scope}
           onCreated={goTo}
           onOpenSource={openSource}
@@ -88,20 +97,6 @@ export function Shell() {
       <DropOverlay onFiles={uploads.add} />
     </div>
   );
-}
-
-/** The answers that this page follows, as long as somebody is logged in, in step with the user's other tabs. */
-function useChatSession(): ChatSession {
-  const client = useQueryClient();
-  const [session] = useState(() => new ChatSession(runLink, (id) => refreshConversation(client, id)));
-  useEffect(() => {
-    const unfollow = followOtherTabs(client);
-    return () => {
-      unfollow();
-      session.close();
-    };
-  }, [client, session]);
-  return session;
 }
 
 /** What the reader shows; closing it gives the focus back to where it was opened from. */

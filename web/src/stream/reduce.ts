@@ -1,3 +1,4 @@
+import type { Problem } from "../api/problem";
 import type { DoneEvent, ErrorEvent, RunSnapshot, Source, StatusEvent, StreamEvent, Timings } from "../api/types";
 import type { Signal } from "./follow";
 
@@ -21,7 +22,8 @@ export interface AnswerState {
   /** Null until the server has searched. */
   sources: Source[] | null;
   done: (Pick<DoneEvent, "model" | "finish_reason"> & { timings: Timings | null }) | null;
-  error: Pick<ErrorEvent, "message" | "code" | "retryable"> | null;
+  /** `retryAt`: when it may be asked again (as `Date.now`), where the server said so. */
+  error: (Pick<ErrorEvent, "message" | "code" | "retryable"> & { retryAt?: number | null }) | null;
 }
 
 export const beginning = (question: string, runId: string | null = null): AnswerState => ({
@@ -57,10 +59,12 @@ export function reduce(state: AnswerState, signal: AnswerSignal): AnswerState {
         ...state,
         phase: "failed",
         reconnecting: false,
-        error: { message: signal.problem.message, code: signal.problem.code, retryable: signal.problem.retryable },
+        error: pick(signal.problem),
       };
   }
 }
+
+const pick = ({ message, code, retryable, retryAt }: Problem) => ({ message, code, retryable, retryAt });
 
 function apply(state: AnswerState, event: StreamEvent): AnswerState {
   if (state.phase !== "running") return state;

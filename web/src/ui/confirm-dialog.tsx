@@ -1,37 +1,33 @@
-import { useEffect, useRef, type ReactNode } from "react";
+import type { ReactNode } from "react";
 
 import { Button } from "./button";
-import styles from "./confirm-dialog.module.css";
+import { Dialog, DialogButtons } from "./dialog";
 
 interface Props {
   title: string;
   children: ReactNode;
   confirmLabel: string;
+  /** The safe way out. */
+  keepLabel?: string;
   onConfirm: () => void;
   onClose: () => void;
 }
 
-/** Asks before something that cannot be undone; Escape and the first button are the safe way out. */
-export function ConfirmDialog({ title, children, confirmLabel, onConfirm, onClose }: Props) {
-  const dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => dialog.current?.showModal(), []);
+/** Asks before something that is not easily undone; Escape and the first button are the safe way out. */
+export function ConfirmDialog({ title, children, confirmLabel, keepLabel = "Keep", onConfirm, onClose }: Props) {
+  const confirm = () => {
+    onConfirm();
+    onClose();
+  };
   return (
-    <dialog ref={dialog} className={styles.dialog} onClose={onClose} aria-labelledby="confirm-title">
-      <h2 id="confirm-title">{title}</h2>
+    <Dialog title={title} onClose={onClose}>
       <p>{children}</p>
-      <div className={styles.buttons}>
-        <Button onClick={() => dialog.current?.close()}>Keep</Button>
-        <Button
-          kind="danger"
-          data-testid="confirm"
-          onClick={() => {
-            onConfirm();
-            dialog.current?.close();
-          }}
-        >
+      <DialogButtons>
+        <Button onClick={onClose}>{keepLabel}</Button>
+        <Button kind="danger" data-testid="confirm" onClick={confirm}>
           {confirmLabel}
         </Button>
-      </div>
-    </dialog>
+      </DialogButtons>
+    </Dialog>
   );
 }

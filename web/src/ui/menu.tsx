@@ -6,8 +6,16 @@ import styles from "./menu.module.css";
 
 const GAP_PX = 4;
 
+interface Props {
+  label: string;
+  /** What the button shows beside its three dots. */
+  face?: ReactNode;
+  children: ReactNode;
+  "data-testid"?: string;
+}
+
 /** A button that opens a short list of things to do; Escape and a click elsewhere close it. */
-export function Menu({ label, children, ...rest }: { label: string; children: ReactNode; "data-testid"?: string }) {
+export function Menu({ label, face, children, ...rest }: Props) {
   const id = useId();
   const button = useRef<HTMLButtonElement>(null);
   const list = useRef<HTMLDivElement>(null);
@@ -24,7 +32,14 @@ export function Menu({ label, children, ...rest }: { label: string; children: Re
   };
   return (
     <>
-      <IconButton {...rest} ref={button} icon="more" label={label} popoverTarget={id} />
+      {face ? (
+        <button type="button" {...rest} ref={button} className={styles.face} aria-label={label} popoverTarget={id}>
+          {face}
+          <Icon name="more" />
+        </button>
+      ) : (
+        <IconButton {...rest} ref={button} icon="more" label={label} popoverTarget={id} />
+      )}
       <div
         ref={list}
         id={id}

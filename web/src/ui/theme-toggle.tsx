@@ -1,6 +1,7 @@
 import { useState } from "react";
 
 import { IconButton } from "./button";
+import type { IconName } from "./icon";
 
 const KEY = "lorestream.theme";
 
@@ -9,8 +10,8 @@ const isDark = (): boolean => {
   return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
 };
 
-/** Switches between light and dark; until it is used, the system's setting decides (public/assets/theme.js). */
-export function ThemeToggle() {
+/** Light or dark; until it is switched, the system's setting decides (public/assets/theme.js). */
+export function useTheme() {
   const [dark, setDark] = useState(isDark);
   const toggle = () => {
     const next = isDark() ? "light" : "dark";
@@ -22,12 +23,11 @@ export function ThemeToggle() {
     }
     setDark(next === "dark");
   };
-  return (
-    <IconButton
-      icon={dark ? "sun" : "moon"}
-      label={dark ? "Use light colours" : "Use dark colours"}
-      onClick={toggle}
-      data-testid="theme-toggle"
-    />
-  );
+  const icon: IconName = dark ? "sun" : "moon";
+  return { icon, label: dark ? "Use light colours" : "Use dark colours", toggle };
+}
+
+export function ThemeToggle() {
+  const { icon, label, toggle } = useTheme();
+  return <IconButton icon={icon} label={label} onClick={toggle} data-testid="theme-toggle" />;
 }

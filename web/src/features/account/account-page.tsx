@@ -1,36 +1,22 @@
-import { useState, type SubmitEvent } from "react";
+import { useState } from "react";
 
-import { messageOf } from "../../api/problem";
-import { logIn, register } from "../../api/session";
-import { Button } from "../../ui/button";
+import type { AccountOptions } from "../../api/types";
 import { Logo } from "../../ui/logo";
 import { ThemeToggle } from "../../ui/theme-toggle";
 import styles from "./account-page.module.css";
+import { LoginForm, RegisterForm } from "./account-forms";
+import { useAccountOptions } from "./use-account-options";
 
-const WORDS = {
-  login: {
-    title: "Welcome back",
-    submit: "Log in",
-    send: logIn,
-    other: "register",
-    question: "New here?",
-    switch: "Create an account",
-    complete: "current-password",
-  },
-  register: {
-    title: "Create your account",
-    submit: "Create account",
-    send: register,
-    other: "login",
-    question: "Already have an account?",
-    switch: "Log in",
-    complete: "new-password",
-  },
-} as const;
+interface Props {
+  /** Why the login has ended that was here before. */
+  notice: string | null;
+  /** The code of the invitation by whose link this page was opened. */
+  invitation: string | null;
+}
 
-export function AccountPage() {
-  const [mode, setMode] = useState<keyof typeof WORDS>("login");
-  const words = WORDS[mode];
+/** The page of those who are not logged in. */
+export function AccountPage({ notice, invitation }: Props) {
+  const options = useAccountOptions();
   return (
     <div className={styles.page}>
       <header className={styles.bar}>
@@ -42,65 +28,62 @@ export function AccountPage() {
           <h1>Ask your own documents.</h1>
           <p>Answers stream in word by word, and every citation opens the exact passage it came from.</p>
         </div>
-        <section className={styles.card} aria-labelledby="account-title">
-          <h2 id="account-title">{words.title}</h2>
-          <AccountForm key={mode} mode={mode} />
-          <p className={styles.switch}>
-            {words.question}{" "}
-            <button type="button" data-testid={`to-${words.other}`} onClick={() => setMode(words.other)}>
-              {words.switch}
-            </button>
-          </p>
-        </section>
+        {options && <Card options={options} notice={notice} invitation={invitation} />}
       </main>
     </div>
   );
 }
 
-function AccountForm({ mode }: { mode: keyof typeof WORDS }) {
-  const words = WORDS[mode];
-  const [busy, setBusy] = useState(false);
-  const [problem, setProblem] = useState<string | null>(null);
-  const submit = async (event: SubmitEvent<HTMLFormElement>) => {
-    event.preventDefault();
-    const form = new FormData(event.currentTarget);
-    setBusy(true);
-    setProblem(null);
-    try {
-      await words.send(form.get("email") as string, form.get("password") as string);
-    } catch (error) {
-      setProblem(messageOf(error));
-      setBusy(false);
-    }
-  };
+function Card({ options, notice, invitation }: Props & { options: AccountOptions }) {
+  const { first, registration } = options;
+  const [registering, setRegistering] = useState(first || (invitation !== null && notice === null));
   return (
-    <form className={styles.form} onSubmit={(event) => void submit(event)}>
-      <label>
-        Email
-        <input name="email" type="email" required autoComplete="username" autoFocus data-testid={`${mode}-email`} />
-      </label>
-      <label>
-        Password
-        <input
-          name="password"
-          type="password"
-          required
-          autoComplete={words.complete}
-          aria-describedby={mode === "register" ? "password-rule" : undefined}
-          data-testid={`${mode}-password`}
-        />
-      </label>
-      {mode === "register" && (
-        <p id="password-rule" className={styles.rule}>
-          At least 8 characters; a few words in a row make a good one.
+    <section className={styles.card} aria-labelledby="account-title">
+      {notice && (
+        <p role="status" className={styles.notice} data-testid="login-notice">
+          {notice}
         </p>
       )}
-      <p role="alert" className={styles.problem} data-testid="account-problem">
-        {problem}
+      <h2 id="account-title">{registering ? (first ? "Set up Lorestream" : "Create your account") : "Welcome back"}</h2>
+      {registering && first && (
+        <p className={styles.lead}>
+          Nobody is registered here yet. You will be the administrator: you decide who else may come.
+        </p>
+      )}
+      {registering ? <RegisterForm options={options} invitation={invitation} /> : <LoginForm />}
+      {registering ? (
+        !first && (
+          <p className={styles.switch}>
+            Already have an account?{" "}
+            <button type="button" data-testid="to-login" onClick={() => setRegistering(false)}>
+              Log in
+            </button>
+          </p>
+        )
+      ) : (
+        <NewHere registration={registration} onRegister={() => setRegistering(true)} />
+      )}
+    </section>
+  );
+}
+
+/** What somebody without an account can do about it. */
+function NewHere({ registration, onRegister }: Pick<AccountOptions, "registration"> & { onRegister: () => void }) {
+  if (registration === "closed") {
+    return (
+      <p className={styles.switch} data-testid="registration-closed">
+        New here? The administrator of this server makes the accounts; ask them for one.
       </p>
-      <Button type="submit" kind="primary" disabled={busy} data-testid={`${mode}-submit`}>
-        {words.submit}
-      </Button>
-    </form>
+    );
+  }
+  const invited = registration === "invite";
+  return (
+    <p className={styles.switch}>
+      {invited ? "New here? Accounts are by invitation: open the link that you were sent, or " : "New here? "}
+      <button type="button" data-testid="to-register" onClick={onRegister}>
+        {invited ? "enter its code" : "Create an account"}
+      </button>
+      {invited && "."}
+    </p>
   );
 }

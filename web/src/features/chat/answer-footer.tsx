@@ -5,6 +5,8 @@ import type { AnswerState } from "../../stream/reduce";
 import { Button, IconButton } from "../../ui/button";
 import { copyText } from "../../ui/copy-text";
 import { formatSeconds } from "../../ui/format";
+import { RetryNote } from "../../ui/retry-note";
+import { useSecondsUntil } from "../../ui/use-seconds-until";
 import styles from "./answer-footer.module.css";
 import { BranchNav } from "./branch-nav";
 import { CommentForm, Thumbs, useFeedback } from "./feedback";
@@ -31,13 +33,16 @@ interface Props {
 /** How the answer ended, what made it, and what can be done with it. */
 export function AnswerFooter({ state, kept, branches, busy, onAskAgain, onDismiss, onGo }: Props) {
   const { phase, error, text } = state;
+  const waiting = useSecondsUntil(error?.retryAt ?? null) > 0;
   return (
     <footer className={styles.footer}>
       {error && (
         <div className={styles.error} data-testid="answer-error" data-code={error.code}>
-          <p>{error.message}</p>
+          <p>
+            {error.message} <RetryNote at={error.retryAt ?? null} />
+          </p>
           {onDismiss && <Button onClick={onDismiss}>Dismiss</Button>}
-          <Button icon="retry" disabled={busy} onClick={onAskAgain}>
+          <Button icon="retry" disabled={busy || waiting} onClick={onAskAgain}>
             Ask again
           </Button>
         </div>

@@ -95,9 +95,14 @@ export class ChatSession {
     });
   }
 
-  close(): void {
-    for (const exchange of this.#live.exchanges) exchange.close();
+  /** Stop following. Questions that the server has not taken are returned. */
+  close(): { conversationId: string; question: string }[] {
+    const { exchanges } = this.#live;
+    for (const exchange of exchanges) exchange.close();
     this.#set({ exchanges: [], choices: new Map() });
+    return exchanges
+      .filter(({ place, answer }) => place.kind === "question" && answer.getState().runId === null)
+      .map(({ place, answer }) => ({ conversationId: place.conversationId, question: answer.getState().question }));
   }
 
   #begin(place: Place, question: string, asking: Asking): void {

@@ -1,12 +1,13 @@
 import { useQueryClient } from "@tanstack/react-query";
-import { useEffect, useRef, useState } from "react";
+import { useEffect, useRef, useState, useSyncExternalStore } from "react";
 
 import { createConversation } from "../../api/conversations";
-import { messageOf } from "../../api/problem";
+import { messageOf, Problem } from "../../api/problem";
 import type { Source } from "../../api/types";
 import type { ChatSession } from "./chat-session";
 import styles from "./chat.module.css";
-import { Composer } from "./composer";
+import { Composer, type Refusal } from "./composer";
+import type { Drafts } from "./drafts";
 import { TurnView, type TurnActions } from "./turn-view";
 import { useConversation } from "./use-conversation";
 import { useEscape } from "./use-escape";
@@ -19,6 +20,7 @@ interface Props {
   session: ChatSession;
   /** Null for a conversation that begins with its first question. */
   conversationId: string | null;
+  drafts: Drafts;
   scope: Scope;
   onCreated: (conversationId: string) => void;
   onOpenSource: (source: Source) => void;
@@ -95,13 +97,12 @@ export function Chat(props: Props) {
 }
 
 /** What is being written, kept for each conversation, and asking it: a new conversation is made first. */
-function useAsking({ session, conversationId, scope, onCreated }: Props, leafId: string | null) {
+function useAsking({ session, conversationId, drafts, scope, onCreated }: Props, leafId: string | null) {
   const client = useQueryClient();
-  const [drafts, setDrafts] = useState<Readonly<Record<string, string>>>({});
-  const [problem, setProblem] = useState<string | null>(null);
+  const draft = useSyncExternalStore(drafts.subscribe, () => drafts.get(conversationId));
+  const [problem, setProblem] = useState<Refusal | null>(null);
   const [creating, setCreating] = useState(false);
-  const key = conversationId ?? "";
-  const setDraft = (text: string) => setDrafts((known) => ({ ...known, [key]: text }));
+  const setDraft = (text: string) => drafts.set(conversationId, text);
 
   const begin = async (text: string) => {
     setCreating(true);
@@ -111,8 +112,8 @@ function useAsking({ session, conversationId, scope, onCreated }: Props, leafId:
       scope.clear();
       onCreated(id);
     } catch (error) {
-      setDraft(text);
-      setProblem(messageOf(error));
+      drafts.keep(null, text);
+      setProblem({ message: messageOf(error), retryAt: error instanceof Problem ? error.retryAt : null });
     } finally {
       setCreating(false);
     }
@@ -123,5 +124,5 @@ function useAsking({ session, conversationId, scope, onCreated }: Props, leafId:
     if (conversationId === null) void begin(text);
     else session.ask(conversationId, leafId, text);
   };
-  return { draft: drafts[key] ?? "", setDraft, ask, problem, creating };
+  return { draft, setDraft, ask, problem, creating };
 }

@@ -2,6 +2,7 @@ import type { SubmitEvent, KeyboardEvent, Ref } from "react";
 
 import { Button } from "../../ui/button";
 import { Icon } from "../../ui/icon";
+import { RetryNote } from "../../ui/retry-note";
 import styles from "./composer.module.css";
 import type { Exchange } from "./exchange";
 import { ModelHint } from "./model-hint";
@@ -11,14 +12,19 @@ import type { Scope } from "./use-scope";
 
 const COUNT_FROM = MAX_QUESTION_CHARS - 400;
 
+/** Why a question could not be asked, and when it can be (as `Date.now`), where the server said so. */
+export interface Refusal {
+  message: string;
+  retryAt: number | null;
+}
+
 interface Props {
   ref: Ref<HTMLTextAreaElement>;
   draft: string;
   onDraftChange: (draft: string) => void;
   scope: Scope;
   running: Exchange | null;
-  /** Why the question could not be asked. */
-  problem: string | null;
+  problem: Refusal | null;
   disabled: boolean;
   onAsk: (question: string) => void;
   /** Null while the end is in view. */
@@ -54,7 +60,7 @@ export function Composer(props: Props) {
       )}
       {problem && (
         <p role="alert" className={styles.problem}>
-          {problem}
+          {problem.message} <RetryNote at={problem.retryAt} />
         </p>
       )}
       <form className={styles.composer} onSubmit={onSubmit}>

@@ -10,11 +10,12 @@ import {
 } from "../../api/conversations";
 import { messageOf } from "../../api/problem";
 import type { Conversation } from "../../api/types";
+import { useAttempt } from "../../api/use-attempt";
 import { announce } from "../../ui/announcer";
 import { Button } from "../../ui/button";
 import { ConfirmDialog } from "../../ui/confirm-dialog";
-import { Icon } from "../../ui/icon";
 import { fileName, saveFile } from "../../ui/save-file";
+import { SearchField } from "../../ui/search-field";
 import { useDebounced } from "../../ui/use-debounced";
 import { useVisible } from "../../ui/use-visible";
 import { ConversationRow, titleOf } from "./conversation-row";
@@ -67,7 +68,14 @@ export function Conversations({ currentId, busy, onOpen }: Props) {
         <Button icon="plus" onClick={() => onOpen(null)} data-testid="new-conversation">
           New conversation
         </Button>
-        {(items.length > 0 || words !== "") && <Search words={words} onChange={setWords} />}
+        {(items.length > 0 || words !== "") && (
+          <SearchField
+            label="Search your conversations"
+            words={words}
+            onChange={setWords}
+            data-testid="conversation-search"
+          />
+        )}
       </div>
       <p role="alert" className={styles.problem}>
         {problem ?? (error ? messageOf(error) : null)}
@@ -88,8 +96,8 @@ export function Conversations({ currentId, busy, onOpen }: Props) {
                   current={item.conversation_id === currentId}
                   busy={busy.has(item.conversation_id)}
                   onOpen={() => onOpen(item.conversation_id)}
-                  onRename={(title) => attempt(changeConversation(client, item.conversation_id, { title }))}
-                  onExport={(format) => attempt(save(item, format))}
+                  onRename={(title) => attempt(() => changeConversation(client, item.conversation_id, { title }))}
+                  onExport={(format) => attempt(() => save(item, format))}
                   onDelete={() => setDoomed(item)}
                 />
               ))}
@@ -106,7 +114,7 @@ export function Conversations({ currentId, busy, onOpen }: Props) {
         <ConfirmDialog
           title="Delete this conversation?"
           confirmLabel="Delete"
-          onConfirm={() => attempt(remove(doomed))}
+          onConfirm={() => attempt(() => remove(doomed))}
           onClose={() => setDoomed(null)}
         >
           “{titleOf(doomed)}” with all its questions and answers will be gone. Your documents stay.
@@ -114,31 +122,4 @@ export function Conversations({ currentId, busy, onOpen }: Props) {
       )}
     </section>
   );
-}
-
-function Search({ words, onChange }: { words: string; onChange: (words: string) => void }) {
-  return (
-    <label className={styles.search}>
-      <Icon name="search" size={16} />
-      <span className="visually-hidden">Search your conversations</span>
-      <input
-        type="search"
-        value={words}
-        maxLength={200}
-        placeholder="Search"
-        onChange={(event) => onChange(event.currentTarget.value)}
-        data-testid="conversation-search"
-      />
-    </label>
-  );
-}
-
-/** Do something that the server may refuse, and say so. */
-function useAttempt() {
-  const [problem, setProblem] = useState<string | null>(null);
-  const attempt = (work: Promise<void>) => {
-    setProblem(null);
-    work.catch((reason: unknown) => setProblem(messageOf(reason)));
-  };
-  return { attempt, problem };
 }

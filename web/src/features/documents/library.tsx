@@ -4,6 +4,7 @@ import { useState, useSyncExternalStore } from "react";
 import { deleteDocument, documentsQuery, forgetDocument, rememberDocument, retryDocument } from "../../api/documents";
 import { messageOf } from "../../api/problem";
 import type { Document } from "../../api/types";
+import { useAttempt } from "../../api/use-attempt";
 import { announce } from "../../ui/announcer";
 import { Button } from "../../ui/button";
 import { ConfirmDialog } from "../../ui/confirm-dialog";
@@ -19,10 +20,11 @@ interface Props {
   onChooseFiles: () => void;
   onOpen: (document: Document) => void;
   onAskOnly: (document: Document) => void;
+  onShowLimits: () => void;
 }
 
 /** All documents of the user, with those on their way on top. */
-export function Library({ uploads, onChooseFiles, onOpen, onAskOnly }: Props) {
+export function Library({ uploads, onChooseFiles, onOpen, onAskOnly, onShowLimits }: Props) {
   const client = useQueryClient();
   const {
     data: documents = [],
@@ -34,13 +36,9 @@ export function Library({ uploads, onChooseFiles, onOpen, onAskOnly }: Props) {
   } = useInfiniteQuery(documentsQuery);
   const sending = useSyncExternalStore(uploads.subscribe, uploads.getState);
   const [doomed, setDoomed] = useState<Document | null>(null);
-  const [problem, setProblem] = useState<string | null>(null);
+  const { attempt, problem } = useAttempt();
   useProgress(documents);
 
-  const attempt = (work: Promise<void>) => {
-    setProblem(null);
-    work.catch((reason: unknown) => setProblem(messageOf(reason)));
-  };
   const remove = async (document: Document) => {
     await deleteDocument(document.doc_id);
     forgetDocument(client, document.doc_id);
@@ -70,7 +68,13 @@ export function Library({ uploads, onChooseFiles, onOpen, onAskOnly }: Props) {
       {empty && <p className={styles.empty}>Nothing here yet. Drop PDFs, Word files, web pages or notes anywhere.</p>}
       <ul className={styles.list}>
         {sending.map((upload) => (
-          <UploadRow key={upload.key} upload={upload} onRetry={uploads.retry} onRemove={uploads.remove} />
+          <UploadRow
+            key={upload.key}
+            upload={upload}
+            onRetry={uploads.retry}
+            onRemove={uploads.remove}
+            onShowLimits={onShowLimits}
+          />
         ))}
         {documents.map((document) => (
           <DocumentRow
@@ -78,7 +82,7 @@ export function Library({ uploads, onChooseFiles, onOpen, onAskOnly }: Props) {
             document={document}
             onOpen={onOpen}
             onAskOnly={onAskOnly}
-            onRetry={(item) => attempt(retry(item))}
+            onRetry={(item) => attempt(() => retry(item))}
             onDelete={setDoomed}
           />
         ))}
@@ -92,7 +96,7 @@ export function Library({ uploads, onChooseFiles, onOpen, onAskOnly }: Props) {
         <ConfirmDialog
           title="Delete this document?"
           confirmLabel="Delete"
-          onConfirm={() => attempt(remove(doomed))}
+          onConfirm={() => attempt(() => remove(doomed))}
           onClose={() => setDoomed(null)}
         >
           “{doomed.title}” and everything indexed from it will be gone. Answers that cite it stay, their passages do

@@ -37,7 +37,9 @@ it("keeps a refused file with the server's words, and sends it again on demand",
   const { queue, open, arrived } = scripted();
   queue.add(files("a"));
   open.get("a")?.refuse(new Problem({ code: "too_large", message: "Too large.", status: 413, retryable: false }));
-  await vi.waitFor(() => expect(queue.getState()[0]).toMatchObject({ state: "rejected", problem: "Too large." }));
+  await vi.waitFor(() =>
+    expect(queue.getState()[0]).toMatchObject({ state: "rejected", problem: { message: "Too large." } }),
+  );
   queue.retry(queue.getState()[0]?.key ?? 0);
   open.get("a")?.finish();
   await vi.waitFor(() => expect(arrived).toEqual(["a"]));

@@ -1,4 +1,4 @@
-import { messageOf } from "../../api/problem";
+import { messageOf, Problem } from "../../api/problem";
 import { sendFile, type Sent } from "./send-file";
 
 export interface Upload {
@@ -8,7 +8,14 @@ export interface Upload {
   /** 0 to 1, of the file's bytes. */
   readonly sent: number;
   /** Why the server, or the way to it, refused the file. */
-  readonly problem: string | null;
+  readonly problem: Refusal | null;
+}
+
+export interface Refusal {
+  message: string;
+  /** A limit of the user is reached: waiting does not help, or not before `retryAt` (as `Date.now`). */
+  atLimit: boolean;
+  retryAt: number | null;
 }
 
 const AT_ONCE = 2;
@@ -71,7 +78,7 @@ export class UploadQueue {
       this.#onSent(await this.#send(file, (sent) => this.#change(key, { sent }), cancel.signal));
       this.remove(key);
     } catch (error) {
-      if (!cancel.signal.aborted) this.#change(key, { state: "rejected", problem: messageOf(error) });
+      if (!cancel.signal.aborted) this.#change(key, { state: "rejected", problem: refusalOf(error) });
     } finally {
       this.#cancels.delete(key);
       this.#fill();
@@ -86,4 +93,9 @@ export class UploadQueue {
     this.#uploads = uploads;
     for (const listener of this.#listeners) listener();
   }
+}
+
+function refusalOf(error: unknown): Refusal {
+  const { code, retryAt } = error instanceof Problem ? error : { code: "", retryAt: null };
+  return { message: messageOf(error), atLimit: ["quota_exceeded", "rate_limited"].includes(code), retryAt };
 }

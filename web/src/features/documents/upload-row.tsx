@@ -2,6 +2,7 @@ import { IconButton } from "../../ui/button";
 import { formatBytes } from "../../ui/format";
 import { Icon } from "../../ui/icon";
 import { ProgressBar } from "../../ui/progress-bar";
+import { RetryNote } from "../../ui/retry-note";
 import styles from "./row.module.css";
 import type { Upload } from "./upload-queue";
 
@@ -9,9 +10,10 @@ interface Props {
   upload: Upload;
   onRetry: (key: number) => void;
   onRemove: (key: number) => void;
+  onShowLimits: () => void;
 }
 
-export function UploadRow({ upload, onRetry, onRemove }: Props) {
+export function UploadRow({ upload, onRetry, onRemove, onShowLimits }: Props) {
   const { key, file, state } = upload;
   const rejected = state === "rejected";
   return (
@@ -21,7 +23,14 @@ export function UploadRow({ upload, onRetry, onRemove }: Props) {
         <span className={styles.title} title={file.name}>
           {file.name}
         </span>
-        <span className={rejected ? styles.failed : styles.detail}>{describe(upload)}</span>
+        <span className={rejected ? styles.failed : styles.detail}>
+          {describe(upload)} <RetryNote at={upload.problem?.retryAt ?? null} />
+        </span>
+        {upload.problem?.atLimit && (
+          <button type="button" className={styles.more} onClick={onShowLimits}>
+            See your limits
+          </button>
+        )}
         {state === "sending" && <ProgressBar value={upload.sent} label={`Uploading ${file.name}`} />}
       </div>
       <div className={styles.actions}>
@@ -37,7 +46,7 @@ export function UploadRow({ upload, onRetry, onRemove }: Props) {
 }
 
 function describe({ state, file, sent, problem }: Upload): string {
-  if (state === "rejected") return problem ?? "";
+  if (state === "rejected") return problem?.message ?? "";
   if (state === "waiting") return `Waiting to upload · ${formatBytes(file.size)}`;
   return sent < 1 ? `Uploading… ${Math.round(sent * 100)} % of ${formatBytes(file.size)}` : "Received, reading…";
 }

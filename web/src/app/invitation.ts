@@ -1,0 +1,10 @@
+const LINK = /^#invitation=([\w-]+)$/;
+
+/** The code of an invitation link, `/#invitation=CODE`; it leaves the address bar, and so the history, at once. */
+function take(): string | null {
+  const code = LINK.exec(location.hash)?.[1] ?? null;
+  if (code !== null) history.replaceState(history.state, "", location.pathname);
+  return code;
+}
+
+export const invitation = take();

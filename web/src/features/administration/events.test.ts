@@ -1,0 +1,38 @@
+import { expect, it } from "vitest";
+
+import type { AuditEvent } from "../../api/types";
+import { KINDS, sentenceOf } from "./events";
+
+const event = (kind: string, rest: Partial<AuditEvent> = {}): AuditEvent => ({
+  event_id: "e1",
+  at: "2026-05-03T12:00:00Z",
+  kind,
+  user_id: "u1",
+  actor_id: null,
+  ip: "127.0.0.1",
+  details: {},
+  ...rest,
+});
+const emailOf = (id: string): string | null => ({ u1: "ada@example.com", u2: "ben@example.com" })[id] ?? null;
+
+it("says each kind in a sentence of its own", () => {
+  const said = Object.keys(KINDS).map((kind) => sentenceOf(event(kind), emailOf));
+  expect(new Set(said).size).toBe(said.length);
+  for (const sentence of said) expect(sentence).toMatch(/^\S.*\.$/);
+});
+
+it("names who did it to whom", () => {
+  expect(sentenceOf(event("user_disabled", { actor_id: "u2" }), emailOf)).toBe(
+    "ben@example.com disabled ada@example.com.",
+  );
+  expect(sentenceOf(event("user_disabled"), emailOf)).toBe("The command line disabled ada@example.com.");
+  expect(sentenceOf(event("key_created", { details: { name: "backup" } }), emailOf)).toBe(
+    "ada@example.com made the API key “backup”.",
+  );
+});
+
+it("has words for accounts that are gone or never were", () => {
+  expect(sentenceOf(event("login", { user_id: "0123456789" }), emailOf)).toBe("A deleted account (012345) logged in.");
+  expect(sentenceOf(event("login_failed", { user_id: null }), emailOf)).toBe("A login to an unknown account failed.");
+  expect(sentenceOf(event("moon_landed"), emailOf)).toBe("moon landed: ada@example.com.");
+});
