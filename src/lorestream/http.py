@@ -31,6 +31,8 @@ T = TypeVar("T")
 
 # Where the server's own ``send`` is kept in the scope, for bodies that need none of what middleware does.
 SERVER_SEND = "lorestream.send"
+# Where the headers are kept in the scope that the answer will have, whatever it is.
+ANSWER_HEADERS = "lorestream.headers"
 MAX_FIELD_NAME = 200
 LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 ROUTING_ADVICE = {
@@ -88,6 +90,12 @@ def client_ip(connection: HTTPConnection) -> str:
     of the trusted proxies.
     """
     return address_key(connection.client.host) if connection.client else "unknown"
+
+
+def answer_headers(connection: HTTPConnection) -> dict[str, str]:
+    """The headers that the answer will have on top of its own, also where it is a refusal or a stream."""
+    headers: dict[str, str] = connection.scope.setdefault(ANSWER_HEADERS, {})
+    return headers
 
 
 def problem_response(error: LorestreamError, request_id: str | None) -> Response:

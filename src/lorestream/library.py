@@ -17,6 +17,7 @@ from typing import IO
 from lorestream.accounts.audit import Audit
 from lorestream.accounts.invitations import Invitations
 from lorestream.accounts.keys import Keys
+from lorestream.accounts.quotas import Quotas
 from lorestream.accounts.service import Accounts
 from lorestream.admission import Admission, Seats
 from lorestream.conversations.answer import Answers
@@ -42,6 +43,8 @@ from lorestream.streaming.log_redis import SCRIPTS, RedisLog
 from lorestream.streaming.redis_link import RedisLink
 from lorestream.streaming.runs import Runs
 
+ANSWERS_TAKEN = "You already have {limit} answers being written; wait for one to end, or stop one."
+STREAMS_TAKEN = "You already have {limit} open answer streams; close one first."
 INGEST_LOOK_SECONDS = 2.0
 # A worker that starts waits this long for another one to finish the migrations.
 START_SECONDS = 30.0
@@ -72,7 +75,8 @@ class Library:
         self.invitations = Invitations(self.db, self.audit)
         self.keys = Keys(self.db, self.audit)
         self.accounts = Accounts(self.db, settings, self.limiter, self.audit, self.invitations)
-        self.documents = Documents(self.db, self.index, self.embedder, settings)
+        self.quotas = Quotas(self.db, settings, self.limiter)
+        self.documents = Documents(self.db, self.index, self.embedder, self.quotas, settings)
         self.retrieval = Retrieval(self.db, self.index, self.embedder, settings.relevance_floor)
         self.catalogue = Catalogue(settings, self.embedder)
         store = MessageStore(self.db)
@@ -89,11 +93,10 @@ class Library:
             total_timeout_seconds=settings.total_timeout_seconds,
             siblings=self._shared.fleet if self._shared else None,
         )
-        self.admission = Admission(
-            settings.model_concurrency, settings.max_queued_runs, settings.max_runs_per_user, {READER}
-        )
-        self.stream_seats = Seats(settings.max_streams_per_user, "open answer streams")
-        self.answers = Answers(store, self.retrieval, self.catalogue, self.runs, self.admission, settings)
+        self.answer_seats = Seats("answers", ANSWERS_TAKEN, self._counts)
+        self.stream_seats = Seats("streams", STREAMS_TAKEN, self._counts)
+        self.admission = Admission(settings.model_concurrency, settings.max_queued_runs, self.answer_seats, {READER})
+        self.answers = Answers(store, self.retrieval, self.catalogue, self.runs, self.admission, self.quotas, settings)
         self.conversations = Conversations(self.db, self.answers)
         self._store = store
         self._closing = AsyncExitStack()
@@ -112,6 +115,8 @@ class Library:
             self._closing.push_async_callback(self._shared.link.close)
         if self._counts:
             self._closing.push_async_callback(self._counts.close)
+            for seats in (self.answer_seats, self.stream_seats):
+                await self._closing.enter_async_context(seats.holding())
         await self.accounts.open()
         self._closing.push_async_callback(self.accounts.close)
         self._closing.push_async_callback(self.keys.close)

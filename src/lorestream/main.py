@@ -23,6 +23,7 @@ from starlette.staticfiles import StaticFiles
 from lorestream import __version__
 from lorestream.accounts.keys import Keys
 from lorestream.accounts.keys_routes import router as keys_router
+from lorestream.accounts.quotas import Quotas
 from lorestream.accounts.routes import router as accounts_router
 from lorestream.accounts.service import Accounts
 from lorestream.admission import Seats
@@ -41,6 +42,7 @@ from lorestream.limits import RateLimiter
 from lorestream.middleware import BodyLimit, Hosts, RequestContext, add_slash_twins
 from lorestream.ops.health import LoopWatch
 from lorestream.ops.health import router as health_router
+from lorestream.ops.limits_routes import router as limits_router
 from lorestream.providers.catalogue import Catalogue
 from lorestream.settings import Settings
 from lorestream.streaming.runs import Runs
@@ -65,6 +67,7 @@ ROUTERS = (
     conversations_router,
     query_router,
     runs_router,
+    limits_router,
     health_router,
 )
 
@@ -82,7 +85,9 @@ class State(TypedDict):
     answers: Answers
     loop_watch: LoopWatch
     conversations: Conversations
+    answer_seats: Seats
     stream_seats: Seats
+    quotas: Quotas
 
 
 def create_app(library: Library) -> FastAPI:
@@ -103,7 +108,9 @@ def create_app(library: Library) -> FastAPI:
                 answers=library.answers,
                 loop_watch=watch,
                 conversations=library.conversations,
+                answer_seats=library.answer_seats,
                 stream_seats=library.stream_seats,
+                quotas=library.quotas,
             )
 
     settings = library.settings

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lorestream.connection import SECURITY_HEADERS
 from lorestream.errors import BadRequest, Internal, InvalidInput, LorestreamError, PayloadTooLarge
-from lorestream.http import SERVER_SEND, HttpFailure, problem_response
+from lorestream.http import ANSWER_HEADERS, SERVER_SEND, HttpFailure, problem_response
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +53,8 @@ class RequestContext:
         request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         scope["request_id"] = request_id
         scope[SERVER_SEND] = send
+        answer_headers: dict[str, str] = {}
+        scope[ANSWER_HEADERS] = answer_headers
         started = False
 
         async def send_with_headers(message: Message) -> None:
@@ -60,7 +62,7 @@ class RequestContext:
             if message["type"] == "http.response.start":
                 started = True
                 headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = request_id
+                headers.update({"X-Request-Id": request_id, **answer_headers})
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
                 if scope["scheme"] == "https":

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lorestream.accounts.caller import current_user
 from lorestream.accounts.models import Principal
+from lorestream.accounts.quotas import Quotas
 from lorestream.db import Database
 from lorestream.documents import store
 from lorestream.documents.queue import Watchers
@@ -28,8 +29,9 @@ from lorestream.documents.service import Documents
 from lorestream.documents.worker import run_worker
 from lorestream.errors import Unauthenticated
 from lorestream.http import install_error_handlers
-from lorestream.middleware import BodyLimit, RequestContext, add_slash_twins
 from lorestream.index.sqlite import SqliteIndex
+from lorestream.limits import RateLimiter
+from lorestream.middleware import BodyLimit, RequestContext, add_slash_twins
 from lorestream.retrieval.search import Retrieval
 from lorestream.settings import Settings
 from tests.fakes.embedder import WordEmbedder
@@ -86,7 +88,8 @@ async def desk(data_dir: Path, **settings: Any) -> AsyncIterator[Desk]:
     await asyncio.to_thread(db.migrate)
     index, embedder = SqliteIndex(db), WordEmbedder()
     command = (sys.executable, "-m", "tests.fakes.documents", str(data_dir))
-    documents = Documents(db, index, embedder, chosen, worker_command=command)
+    quotas = Quotas(db, chosen, RateLimiter())
+    documents = Documents(db, index, embedder, quotas, chosen, worker_command=command)
     await documents.open()
     try:
         yield Desk(chosen, db, index, embedder, documents, Retrieval(db, index, embedder, chosen.relevance_floor))

@@ -20,6 +20,7 @@ from lorestream.accounts.audit import Audit
 from lorestream.accounts.invitations import Invitations
 from lorestream.accounts.keys import Keys
 from lorestream.accounts.models import AuditEvent
+from lorestream.accounts.quotas import Quotas
 from lorestream.accounts.routes import router
 from lorestream.accounts.service import Accounts
 from lorestream.db import Database
@@ -127,7 +128,8 @@ async def accounts_server(
     data_dir: Path, *, config: dict[str, Any] | None = None, **values: Any
 ) -> AsyncIterator[AccountsServer]:
     """Serve the accounts of a data directory, with a clock that stands still until it is moved."""
-    chosen, clock, database = settings(data_dir, **values), Clock(), Database(data_dir / "lorestream.db")
+    chosen = settings(data_dir, **{"user_rate": "0/minute", **values})
+    clock, database = Clock(), Database(data_dir / "lorestream.db")
     await asyncio.to_thread(data_dir.mkdir, exist_ok=True)
     await asyncio.to_thread(database.migrate)
     audit = Audit(database, clock)
@@ -137,7 +139,8 @@ async def accounts_server(
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        yield {"accounts": accounts, "keys": Keys(database, Audit(database, clock), clock)}
+        keys = Keys(database, Audit(database, clock), clock)
+        yield {"accounts": accounts, "keys": keys, "quotas": Quotas(database, chosen, limiter, clock)}
 
     app = FastAPI(lifespan=lifespan, redirect_slashes=False)
     install_error_handlers(app)

@@ -20,9 +20,12 @@ import httpx
 START_SECONDS = 60
 EMAIL, PASSWORD = "test@example.com", "secret123"
 # Tests of limits set their own.
-NO_LIMITS = dict.fromkeys(
-    ("model_concurrency", "max_runs_per_user", "max_streams_per_user", "max_connections_per_address"), "10000"
-)
+NO_LIMITS = {
+    "user_rate": "0/minute",
+    **dict.fromkeys(("model_concurrency", "max_connections_per_address"), "10000"),
+    **dict.fromkeys(("max_runs_per_user", "max_streams_per_user", "tokens_per_day", "uploads_per_hour"), "0"),
+    **dict.fromkeys(("max_stored_bytes_per_user", "max_documents_per_user"), "0"),
+}
 
 
 @dataclass

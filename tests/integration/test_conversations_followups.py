@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from lorestream.accounts.quotas import Quotas
 from lorestream.db import Database
 from lorestream.documents.service import Documents
 from lorestream.index.sqlite import SqliteIndex
+from lorestream.limits import RateLimiter
 from lorestream.providers.minilm import MiniLM
 from lorestream.retrieval.search import Retrieval
 from lorestream.settings import Settings
@@ -24,7 +26,7 @@ async def indexed(data_dir: Path, models_dir: Path) -> AsyncIterator[Retrieval]:
     await asyncio.to_thread(data_dir.mkdir)
     await asyncio.to_thread(db.migrate)
     settings, index = Settings(data_dir=data_dir), SqliteIndex(db)
-    library = Documents(db, index, embedder, settings)
+    library = Documents(db, index, embedder, Quotas(db, settings, RateLimiter()), settings)
     await library.open()
     try:
         for name, content in documents().items():

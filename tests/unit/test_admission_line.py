@@ -17,20 +17,25 @@ USERS, MODELS = ("a", "b", "c", "d"), ("m", "n")
 CONCURRENCY, QUEUED, PER_USER = 2, 5, 4
 
 
+def seats_of_answers() -> Seats:
+    return Seats("answers", "You have {limit} answers; stop one.")
+
+
 class Lines(RuleBasedStateMachine):
     """Users enter and leave in any order; the model of it is a plain list of who came."""
 
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.admission = Admission(CONCURRENCY, QUEUED, PER_USER, unlimited=("reader",))
+        self.seats = seats_of_answers()
+        self.admission = Admission(CONCURRENCY, QUEUED, self.seats, unlimited=("reader",))
         self.inside: list[tuple[str, Ticket]] = []
 
     def teardown(self) -> None:
         for _, ticket in self.inside:
             ticket.leave()
         assert not self.admission._lines
-        assert not self.admission._users
+        assert not self.seats._counts
         self.loop.close()
 
     def waiting(self, model: str) -> list[Ticket]:
@@ -46,10 +51,10 @@ class Lines(RuleBasedStateMachine):
         full = model != "reader" and len(self.running(model)) == CONCURRENCY and len(self.waiting(model)) == QUEUED
         if of_user == PER_USER or full:
             with pytest.raises(RateLimited if of_user == PER_USER else Overloaded):
-                self.loop.run_until_complete(self.admission.enter(owner, model))
+                self.loop.run_until_complete(self.admission.enter(owner, model, PER_USER))
             return
         owners = {ticket.owner_id for ticket in self.waiting(model)}
-        ticket = self.loop.run_until_complete(self.admission.enter(owner, model))
+        ticket = self.loop.run_until_complete(self.admission.enter(owner, model, PER_USER))
         if owner not in owners:
             assert ticket.place <= 1 + len(owners), "at most one answer of each other user comes first"
         self.inside.append((model, ticket))
@@ -97,14 +102,14 @@ async def _all(ticket: Ticket, seen: list[int]) -> None:
 
 
 async def test_positions_are_told_as_they_change_and_end_with_the_turn() -> None:
-    admission = Admission(1, 10, 10)
-    running = await admission.enter("a", "m")
-    greedy = [await admission.enter("a", "m") for _ in range(2)]
+    admission = Admission(1, 10, seats_of_answers())
+    running = await admission.enter("a", "m", 10)
+    greedy = [await admission.enter("a", "m", 10) for _ in range(2)]
     seen: list[list[int]] = [[], [], [], []]
     tasks = [asyncio.create_task(_all(running, seen[0]))]
     tasks += [asyncio.create_task(_all(ticket, seen[n])) for n, ticket in enumerate(greedy, 1)]
     await asyncio.sleep(0)
-    late = await admission.enter("b", "m")
+    late = await admission.enter("b", "m", 10)
     tasks.append(asyncio.create_task(_all(late, seen[3])))
     for _ in range(3):
         await asyncio.sleep(0)
@@ -118,11 +123,11 @@ async def test_positions_are_told_as_they_change_and_end_with_the_turn() -> None
 
 
 async def test_a_cancelled_waiter_gives_its_place_back() -> None:
-    admission = Admission(1, 10, 10)
-    running = await admission.enter("a", "m")
+    admission = Admission(1, 10, seats_of_answers())
+    running = await admission.enter("a", "m", 10)
 
     async def wait(owner: str) -> None:
-        ticket = await admission.enter(owner, "m")
+        ticket = await admission.enter(owner, "m", 10)
         try:
             await _all(ticket, [])
         finally:
@@ -142,28 +147,31 @@ async def test_a_cancelled_waiter_gives_its_place_back() -> None:
 
 
 async def test_a_refusal_says_what_to_do_and_when() -> None:
-    admission = Admission(1, 0, 1)
-    await admission.enter("a", "m")
+    admission = Admission(1, 0, seats_of_answers())
+    await admission.enter("a", "m", 1)
     with pytest.raises(RateLimited, match="stop one") as of_user:
-        await admission.enter("a", "m")
+        await admission.enter("a", "m", 1)
     with pytest.raises(Overloaded, match="later") as of_model:
-        await admission.enter("b", "m")
+        await admission.enter("b", "m", 1)
     assert (of_user.value.status, of_model.value.status, of_model.value.code) == (429, 503, "overloaded")
     assert of_user.value.retry_after
     assert of_model.value.retry_after
 
 
-def test_seats_are_counted_for_each_user_and_given_back_once() -> None:
-    seats = Seats(2, "open streams")
-    first, second = seats.take("a"), seats.take("a")
+async def test_seats_are_counted_for_each_user_and_given_back_once() -> None:
+    seats = Seats("streams", "You have {limit} open streams.")
+    first, second = await seats.take("a", 2), await seats.take("a", 2)
     with pytest.raises(RateLimited, match="2 open streams"):
-        seats.take("a")
-    seats.take("b")
+        await seats.take("a", 2)
+    await seats.take("b", 2)
     first()
     first()
-    third = seats.take("a")
+    third = await seats.take("a", 2)
     with pytest.raises(RateLimited):
-        seats.take("a")
-    second()
-    third()
-    assert not seats._taken["a"]
+        await seats.take("a", 2)
+    assert await seats.taken("a") == 2
+    more = [await seats.take("a", 0) for _ in range(100)]
+    assert await seats.taken("a") == 102, "0 is no limit"
+    for give_back in (second, third, *more):
+        give_back()
+    assert await seats.taken("a") == 0

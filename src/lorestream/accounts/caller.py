@@ -11,12 +11,14 @@ from urllib.parse import urlsplit
 
 from fastapi import Depends, Request, Security
 from fastapi.security import OAuth2PasswordBearer, SecurityScopes
+from starlette.requests import HTTPConnection
 
 from lorestream.accounts.keys import PREFIX, Keys
 from lorestream.accounts.models import Principal
+from lorestream.accounts.quotas import Quotas
 from lorestream.accounts.service import Accounts
 from lorestream.errors import Forbidden, Unauthenticated
-from lorestream.http import from_state
+from lorestream.http import answer_headers, from_state
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 SCOPES = {
@@ -27,6 +29,7 @@ SCOPES = {
 
 AccountsService = Annotated[Accounts, from_state("accounts")]
 KeysService = Annotated[Keys, from_state("keys")]
+QuotasService = Annotated[Quotas, from_state("quotas")]
 # Reads the Authorization header only: a token in a URL would end up in logs and histories.
 BearerToken = Annotated[
     str | None,
@@ -42,17 +45,25 @@ BearerToken = Annotated[
 
 
 async def current_user(
-    allowed: SecurityScopes, accounts: AccountsService, keys: KeysService, token: BearerToken
+    connection: HTTPConnection,
+    allowed: SecurityScopes,
+    accounts: AccountsService,
+    keys: KeysService,
+    quotas: QuotasService,
+    token: BearerToken,
 ) -> Principal:
     """Who is asking, by the bearer token: an access token, or an API key with a scope that the route names.
 
-    Raises Unauthenticated, and Forbidden for a key where the route names no scope that it has.
+    Raises Unauthenticated, RateLimited for a user's request too many, and Forbidden for a key where the route names no
+    scope that it has.
     """
     if not token:
         raise Unauthenticated
-    if not token.startswith(PREFIX):
-        return await accounts.authenticate(token)
-    principal = await keys.authenticate(token)
+    is_key = token.startswith(PREFIX)
+    principal = await (keys.authenticate(token) if is_key else accounts.authenticate(token))
+    await quotas.request(principal, answer_headers(connection))
+    if not is_key:
+        return principal
     if not allowed.scopes:
         raise Forbidden("Accounts and administration are for people who log in; an API key cannot do this.")
     if principal.scopes is not None and not principal.scopes.issuperset(allowed.scopes):

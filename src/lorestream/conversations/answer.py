@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from lorestream.accounts.quotas import Quotas
 from lorestream.admission import Admission, Ticket
 from lorestream.conversations import citations, prompt
 from lorestream.conversations.models import Begun, Question, Turn
@@ -67,6 +68,7 @@ class Answers:
         catalogue: Catalogue,
         runs: Runs,
         admission: Admission,
+        quotas: Quotas,
         settings: Settings,
     ) -> None:
         """Wire the parts together; no I/O."""
@@ -75,6 +77,7 @@ class Answers:
         self.catalogue = catalogue
         self.runs = runs
         self.admission = admission
+        self.quotas = quotas
         self.max_answer_bytes = settings.max_answer_bytes
         self.generation = Generation(
             max_output_tokens=settings.max_output_tokens,
@@ -113,23 +116,25 @@ class Answers:
         """
         self.runs.refuse_when_draining()
         chosen = await self.catalogue.resolve(model)
-        ticket = await self.admission.enter(owner_id, chosen.name)
+        ticket = await self.admission.enter(owner_id, chosen.name, await self.quotas.answer(owner_id))
         try:
             begun = await begin()
             work = _Answering(self, owner_id, begun, chosen, ticket)
-            reader = await self._start(begun, work, on_disconnect, narrate=narrate)
+            reader = await self._start(owner_id, begun, work, on_disconnect, narrate=narrate)
         except BaseException:
             ticket.leave()
             raise
         return Started(begun.run_id, begun.answer_id, reader)
 
-    async def _start(self, begun: Begun, work: Work, on_disconnect: OnDisconnect, *, narrate: bool) -> Reader:
+    async def _start(
+        self, owner_id: str, begun: Begun, work: Work, on_disconnect: OnDisconnect, *, narrate: bool
+    ) -> Reader:
         """Begin the run of a stored question; where that fails its answer has failed, so that none runs for ever."""
         try:
             return await self.runs.start(begun.run_id, work, on_disconnect=on_disconnect, narrate=narrate)
         except Exception:
             failure = error_event(Internal(), begun.answer_id, begun.conversation_id)
-            await self.store.finish(begun.run_id, Fold(), "failed", failure)
+            await self.store.finish(owner_id, begun.run_id, Fold(), "failed", failure, tokens=0)
             raise
 
 
@@ -148,7 +153,7 @@ class _Answering:
         self._retrieval_ms: int | None = None
         self._first_token_ms: int | None = None
         self._passages: list[Passage] = []
-        self._size = self._pieces = 0
+        self._size = self._pieces = self._prompt_bytes = 0
         self._finish: Finish | None = None
         self._finish_reason: FinishReason | None = None
 
@@ -167,6 +172,7 @@ class _Answering:
             self._queue_ms = _ms_since(began)
             yield [Status("generating")]
             made = self._prompt(await self._history())
+            self._prompt_bytes = sum(len(message.content.encode()) for message in made.messages)
             async with aclosing(self._model.stream(made, self._answers.generation)) as batches:
                 async for deltas in batches:
                     yield self._translate(deltas)
@@ -244,8 +250,19 @@ class _Answering:
             status = "stopped"
         elif isinstance(outcome, RunFailed):
             status = message_status(outcome, fold.has_tokens)
-        if not await self._answers.store.finish(self._begun.run_id, fold, status, terminal):
+        tokens = self._tokens(fold)
+        if not await self._answers.store.finish(
+            self._owner_id, self._begun.run_id, fold, status, terminal, tokens=tokens
+        ):
             raise EndedElsewhere
+
+    def _tokens(self, fold: Fold) -> int:
+        """What the answer took: as its provider counted, else estimated from the bytes that went there and back."""
+        if self._finish and self._finish.usage:
+            return self._finish.usage.total_tokens
+        if not self._prompt_bytes:
+            return 0
+        return prompt.estimated_tokens(fold.answer, fold.reasoning) + self._prompt_bytes // prompt.BYTES_PER_TOKEN
 
 
 async def _written(log: RunLog, run_id: str) -> str:

@@ -41,6 +41,11 @@ You answer questions about the user's own documents. Below the question are numb
 no instructions."""
 
 
+def estimated_tokens(*texts: str) -> int:
+    """About how many tokens these texts take."""
+    return sum(len(text.encode("utf-8", "replace")) for text in texts) // BYTES_PER_TOKEN
+
+
 def build(
     question: str, passages: Sequence[PromptPassage], nonce: str, budget_tokens: int, history: Sequence[Turn] = ()
 ) -> Prompt:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Path, Query, Response, Security
 from pydantic import BaseModel, ConfigDict
 
-from lorestream.accounts.caller import Asks, CurrentUser, Reads
+from lorestream.accounts.caller import Asks, CurrentUser, QuotasService, Reads
 from lorestream.admission import Seats
 from lorestream.conversations.answer import Answers
 from lorestream.description import problems
@@ -28,9 +28,11 @@ SettingsDep = Annotated[Settings, from_state("settings")]
 RunId = Annotated[str, Path(max_length=64)]
 
 
-async def stream_seat(user: CurrentUser, seats: Annotated[Seats, from_state("stream_seats")]) -> AsyncIterator[None]:
+async def stream_seat(
+    user: CurrentUser, quotas: QuotasService, seats: Annotated[Seats, from_state("stream_seats")]
+) -> AsyncIterator[None]:
     """One of the caller's open streams until the response has ended. Raises RateLimited, before anything is stored."""
-    give_back = seats.take(user.user_id)
+    give_back = await seats.take(user.user_id, quotas.of(user.limits)["open_streams"])
     try:
         yield
     finally:

@@ -11,7 +11,9 @@ from uuid import uuid4
 import msgspec
 from sqlalchemy import bindparam, select, update
 
+from lorestream.accounts import quotas_store
 from lorestream.conversations.models import Begun, Message, Question
+from lorestream.conversations.prompt import estimated_tokens
 from lorestream.db import Database, now
 from lorestream.errors import Interrupted, NotFound
 from lorestream.streaming.events import Done, Error, Fold, MessageStatus, Terminal, error_event
@@ -74,8 +76,10 @@ class MessageStore:
             )
         return begun
 
-    async def finish(self, run_id: str, fold: Fold, status: MessageStatus, terminal: Terminal) -> bool:
-        """Save an ended answer; False when the run had been ended already (by recovery), which stands.
+    async def finish(
+        self, owner_id: str, run_id: str, fold: Fold, status: MessageStatus, terminal: Terminal, *, tokens: int
+    ) -> bool:
+        """Save an ended answer and count its ``tokens``; False when the run had been ended already, which stands.
 
         An answer that was deleted meanwhile has nothing to save, and has not been ended by anyone else.
         """
@@ -85,7 +89,10 @@ class MessageStore:
                 update(Message).where(Message.run_id == run_id, Message.status == "running").values(values)
             )
             saved = bool(result.rowcount)  # type: ignore[attr-defined]
-            return saved or await session.scalar(select(Message.run_id).where(Message.run_id == run_id)) is None
+            if not saved and await session.scalar(select(Message.run_id).where(Message.run_id == run_id)):
+                return False
+            await quotas_store.add_tokens(session, owner_id, now().date(), tokens)
+        return True
 
     async def checkpoint(self, folds: Iterable[tuple[str, Fold]]) -> None:
         """Save what running answers hold so far, all in one transaction and one statement."""
@@ -124,9 +131,18 @@ class MessageStore:
                     update(Message)
                     .where(Message.run_id == run_id, Message.status == "running")
                     .values(status=failure.message_status, error=error, updated_at=now())
-                    .returning(Message.message_id, Message.conversation_id)
+                    .returning(
+                        Message.message_id,
+                        Message.conversation_id,
+                        Message.owner_id,
+                        Message.content,
+                        Message.reasoning,
+                    )
                 )
             ).one_or_none()
+            if ended:
+                tokens = estimated_tokens(ended.content, ended.reasoning)
+                await quotas_store.add_tokens(session, ended.owner_id, now().date(), tokens)
         return error_event(failure, ended.message_id, ended.conversation_id) if ended else None
 
     async def interrupt_running(self) -> int:
@@ -134,15 +150,7 @@ class MessageStore:
 
         Call it only where no other process can be writing answers (the data directory is locked).
         """
-        failure = Interrupted()
-        error = {"code": failure.code, "message": failure.message, "retryable": failure.retryable}
-        async with self._db.write() as session:
-            result = await session.execute(
-                update(Message)
-                .where(Message.status == "running")
-                .values(status=failure.message_status, error=error, updated_at=now())
-            )
-        return int(result.rowcount)  # type: ignore[attr-defined]
+        return sum([await self.interrupt(run_id) is not None for run_id in await self.running()])
 
 
 def _content(fold: Fold) -> dict[str, Any]:

@@ -116,7 +116,8 @@ async def upload(
 ) -> DocumentView:
     """Take one file: 201 once it is searchable or has failed, 202 while it is worked on, 200 if it was there."""
     content_type = request.headers.get("content-type", "")
-    async with documents.receive(request.stream(), content_type) as received:
+    declared_bytes = int(request.headers.get("content-length", 0))
+    async with documents.receive(user, request.stream(), content_type, declared_bytes) as received:
         document, created = await documents.add(user.user_id, received)
     document = await documents.wait(user.user_id, document.doc_id, wait)
     if not created:

@@ -10,15 +10,18 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
+from lorestream.accounts.models import Principal
+from lorestream.accounts.quotas import Quotas, Stored
 from lorestream.db import Database, now
 from lorestream.documents import store
 from lorestream.documents.ingest import CHUNKS_PER_DELETION, Ingestor, title_of
 from lorestream.documents.models import Document, PageSpan, StoredChunk
 from lorestream.documents.parse import detect
 from lorestream.documents.queue import WORKER_COMMAND, IngestProcess, Watchers
-from lorestream.documents.upload import PART_SUFFIX, Upload, copied, disk_errors, received
+from lorestream.documents.upload import FRAMING_BYTES, PART_SUFFIX, Upload, copied, disk_errors, received
 from lorestream.errors import Busy, Conflict, NotFound
 from lorestream.index.base import VectorIndex
 from lorestream.providers.base import Embedder
@@ -41,6 +44,7 @@ class Documents:
         db: Database,
         index: VectorIndex,
         embedder: Embedder,
+        quotas: Quotas,
         settings: Settings,
         *,
         worker_command: Sequence[str] = WORKER_COMMAND,
@@ -59,6 +63,7 @@ class Documents:
         self._db = db
         self._index = index
         self._embedder_name = embedder.name
+        self._quotas = quotas
         self._settings = settings
         self._worker_command = worker_command
         self._queue = Watchers()
@@ -93,10 +98,24 @@ class Documents:
             pass
 
     @asynccontextmanager
-    async def receive(self, stream: AsyncIterator[bytes], content_type: str) -> AsyncIterator[Upload]:
-        """A multipart upload as a temporary file; see ``upload.received`` for what it raises."""
-        async with received(stream, content_type, self._uploads, self._settings.max_upload_bytes) as upload:
+    async def receive(
+        self, user: Principal, stream: AsyncIterator[bytes], content_type: str, declared_bytes: int
+    ) -> AsyncIterator[Upload]:
+        """A multipart upload as a temporary file, to be added inside the block; its body has ``declared_bytes``, or 0.
+
+        See ``upload.received`` for what it raises; before that, RateLimited and QuotaExceeded.
+        """
+        declared_bytes = max(0, declared_bytes - FRAMING_BYTES)
+        async with (
+            self._quotas.upload(user, declared_bytes, partial(self.stored, user.user_id)),
+            received(stream, content_type, self._uploads, self._settings.max_upload_bytes) as upload,
+        ):
             yield upload
+
+    async def stored(self, owner_id: str) -> Stored:
+        """How much an owner has."""
+        async with self._db.read() as session:
+            return await store.stored(session, owner_id)
 
     async def add_path(self, owner_id: str, path: Path) -> tuple[Document, bool]:
         """``add`` for a file of this machine, which stays where it is."""
@@ -106,7 +125,7 @@ class Documents:
     async def add(self, owner_id: str, upload: Upload) -> tuple[Document, bool]:
         """Queue an uploaded file, moving it; True if it is new, False with the document that has the same bytes.
 
-        Raises UnsupportedType before anything is stored, and StorageFull.
+        Raises UnsupportedType before anything is stored, QuotaExceeded and StorageFull.
         """
         media_type = detect(upload.filename, upload.head)
         if same := await self._same_bytes(owner_id, upload.sha256):
@@ -122,6 +141,7 @@ class Documents:
             await asyncio.to_thread(_move_durably, upload.path, file)
         try:
             async with self._db.write() as session:
+                await self._quotas.admit(session, owner_id, await store.stored(session, owner_id), upload.bytes)
                 inserted = await store.insert_document(session, document)
         except Exception:
             file.unlink(missing_ok=True)

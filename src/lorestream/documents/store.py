@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Row, Select, delete, insert, or_, select, text, tuple_, update
+from sqlalchemy import Row, Select, delete, func, insert, or_, select, text, tuple_, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from lorestream.accounts.quotas import Stored
 from lorestream.db import now
 from lorestream.documents.models import (
     DELETING,
@@ -53,6 +54,14 @@ async def insert_document(session: AsyncSession, document: Document) -> bool:
     except IntegrityError:
         return False
     return True
+
+
+async def stored(session: AsyncSession, owner_id: str) -> Stored:
+    """How much the owner has, without what is being deleted."""
+    mine = select(func.count(), func.coalesce(func.sum(DocumentRow.bytes), 0)).where(
+        DocumentRow.owner_id == owner_id, DocumentRow.status != DELETING
+    )
+    return Stored(*(await session.execute(mine)).one())
 
 
 async def find(session: AsyncSession, owner_id: str, doc_id: str) -> Document | None:
