@@ -133,6 +133,13 @@ class Gate:
         return any(address in network for network in self._exempt)
 
 
+class _Unread:
+    """What an answer writes to while its request is still being read: closing it lets the client read the answer."""
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self.write, self.is_closing, self.close = transport.write, transport.is_closing, close
+
+
 class _Stop(Exception):
     """Raised in a callback of the parser."""
 
@@ -248,42 +255,36 @@ class ClientConnection(HttpToolsProtocol):
             self._stop(BadRequest("Too many requests at once on one connection."))
         self._reading, self._credit = "body", self._limits.body_grace_seconds
         super().on_headers_complete()
-        if self.cycle is not None:
-            # Until the body has been read, it is we who close: see LINGER_BYTES. What follows a request for another
-            # protocol may be that protocol's.
+        if self.cycle is not None and not self.cycle.response_started:
+            # What follows a request for another protocol may be that protocol's.
             self._keep_alive = self.cycle.keep_alive and not self.parser.should_upgrade()
-            self.cycle.keep_alive = True
+            # An answer to what has not been read ends the connection: where would the next request begin?
+            self.cycle.keep_alive = False
+            self.cycle.transport = cast("asyncio.Transport", _Unread(self.transport, self._linger))
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._answering = cycle
         super()._start_asgi_task(cycle, app)
 
     def on_body(self, body: bytes) -> None:
-        """Every byte buys time; what nobody waits for any more is dropped, to an extent."""
+        """Every byte buys time."""
         credit = self._credit + len(body) / self._limits.body_bytes_per_second
         self._credit = min(credit, 2 * self._limits.body_grace_seconds)
-        if self.cycle is not None and self.cycle.response_complete:
-            self._drop(len(body))
-            if self._dropped > LINGER_BYTES:
-                self._linger()
-                raise _Stop
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The request has been read."""
         self._clear_timer()
-        self._reading, self._dropped = "nothing", 0
-        if self.cycle is not None:
-            self.cycle.keep_alive = self.cycle.keep_alive and self._keep_alive
+        self._reading = "nothing"
+        if self.cycle is not None and not self.cycle.response_started:
+            self.cycle.keep_alive = self._keep_alive
+            self.cycle.transport = self.transport
         super().on_message_complete()
 
-    def on_response_complete(self) -> None:
-        """Close where the client would be mistaken to send more."""
-        super().on_response_complete()
-        is_unread = self._reading == "body" and self.cycle.response_complete and not self._refused
-        # A client that was to wait for 100 Continue may leave its body out, and we could not tell.
-        if is_unread and (self.expect_100_continue or not self._keep_alive):
-            self._linger()
+    def shutdown(self) -> None:
+        """Answer what is being answered, and no more."""
+        self._keep_alive = False
+        super().shutdown()
 
     def _check_head(self) -> None:
         version = self.parser.get_http_version()
@@ -361,6 +362,8 @@ class ClientConnection(HttpToolsProtocol):
         self._linger()
 
     def _linger(self) -> None:
+        if self._refused or self.transport.is_closing():
+            return
         self._set_timer(LINGER_SECONDS, self.transport.abort)
         self._refused = True
         self._gate.refusing += 1
@@ -373,7 +376,7 @@ class ClientConnection(HttpToolsProtocol):
 
     def _drop(self, size: int) -> None:
         self._dropped += size
-        if self._refused and self._dropped > LINGER_BYTES:
+        if self._dropped > LINGER_BYTES:
             self.flow.pause_reading()
 
     def _end_watch(self) -> None:

@@ -276,17 +276,16 @@ async def test_a_client_that_need_not_send_its_body_is_not_taken_at_another_word
     assert len(echo.seen) == 1
 
 
-async def test_a_small_body_that_nobody_reads_does_not_cost_the_connection(server: tuple[str, Echo]) -> None:
+async def test_an_answer_to_what_was_not_read_says_that_it_is_the_last(server: tuple[str, Echo]) -> None:
     url, echo = server
     early = head("Content-Length: 1000", line="POST /early HTTP/1.1")
-    reader, writer = await connect(url)
-    async with asyncio.timeout(5):
-        writer.write(early)
-        await reader.readuntil(b"}")
-        writer.write(b"x" * 1000 + head(line="GET /next HTTP/1.1"))
-        assert b"/next" in await reader.readuntil(b"}")
-    writer.close()
-    assert len(echo.seen) == 2
+    got = await sent(url, [early, b"x" * 10])
+    assert (got.statuses, got.closed) == ([203], True)
+    assert b"\r\nconnection: close\r\n" in got.data
+    got = await sent(url, early + b"x" * 1000 + head(line="GET /next HTTP/1.1"), answers=2)
+    assert (got.statuses, got.closed) == ([203, 203], False)
+    assert b"\r\nconnection: close\r\n" not in got.data
+    assert len(echo.seen) == 3
 
 
 @pytest.mark.parametrize("version", ["1.1", "1.0"])
