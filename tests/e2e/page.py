@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from tests.fakes.pdf import pdf_of_pages
 from tests.fakes.server import RunningServer, started_server
@@ -83,6 +83,11 @@ async def register(page: Page, url: str, email: str = "") -> None:
 async def log_in(page: Page, url: str, email: str, password: str = PASSWORD) -> None:
     """Log in on the page."""
     await page.goto(url)
+    await log_in_here(page, email, password)
+
+
+async def log_in_here(page: Page, email: str, password: str = PASSWORD) -> None:
+    """Log in again without leaving the page."""
     await page.get_by_test_id("login-email").fill(email)
     await page.get_by_test_id("login-password").fill(password)
     await page.get_by_test_id("login-submit").click()
@@ -94,6 +99,34 @@ async def log_out(page: Page) -> None:
     await page.get_by_test_id("account-menu").click()
     await page.get_by_test_id("logout").click()
     await expect(page.get_by_test_id("login-email")).to_be_visible(timeout=WAIT_MS)
+
+
+async def other_browser(page: Page) -> Page:
+    """A page that shares nothing with this one."""
+    assert page.context.browser
+    context: BrowserContext = await page.context.browser.new_context()
+    context.set_default_timeout(WAIT_MS)
+    return await context.new_page()
+
+
+async def open_page(page: Page, name: str, section: str) -> None:
+    """Open a section of the settings or of the administration by the menu of the account."""
+    await page.get_by_test_id("account-menu").click()
+    await page.get_by_test_id(f"open-{name}").click()
+    await page.get_by_test_id(f"section-{section}").click()
+
+
+async def email_of(page: Page) -> str:
+    """Who is logged in on the page."""
+    label = await page.get_by_test_id("account-menu").get_attribute("aria-label")
+    assert label
+    return label.removeprefix("Account ")
+
+
+async def is_logged_out(page: Page, why: str) -> None:
+    """The page has gone back to the login, and says why."""
+    await expect(page.get_by_test_id("login-notice")).to_contain_text(why, timeout=WAIT_MS)
+    await expect(page.get_by_test_id("login-email")).to_be_visible()
 
 
 async def upload(page: Page, path: Path) -> None:

@@ -23,8 +23,10 @@ interface Props {
 /** A page of several sections, each with an address of its own (`#id`): their list beside the open one. */
 export function SectionPage({ title, sections, current, onGo, backLabel, onBack, children }: Props) {
   const heading = useRef<HTMLHeadingElement>(null);
+  const nav = useRef<HTMLElement>(null);
   useEffect(() => {
     heading.current?.focus();
+    nav.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
     document.title = `${current.label} · Lorestream`;
     return () => void (document.title = "Lorestream");
   }, [current.label]);
@@ -38,7 +40,7 @@ export function SectionPage({ title, sections, current, onGo, backLabel, onBack,
           <Icon name="back" />
           {backLabel}
         </button>
-        <nav aria-label={title}>
+        <nav ref={nav} aria-label={title}>
           <h2 className={styles.title}>{title}</h2>
           <ul className={styles.sections}>
             {sections.map((section) => (

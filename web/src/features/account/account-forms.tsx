@@ -106,11 +106,12 @@ interface FormProps {
 
 function Form({ name, label, state: { busy, problem, retryAt }, onSend, children }: FormProps) {
   const seconds = useSecondsUntil(retryAt);
+  const over = retryAt !== null && seconds === 0;
   return (
     <form className={styles.form} {...onSubmit(onSend)}>
       {children}
       <p role="alert" className={styles.problem} data-testid="account-problem">
-        {problem}
+        {over ? null : problem}
       </p>
       <Button type="submit" kind="primary" disabled={busy || seconds > 0} data-testid={`${name}-submit`}>
         {seconds > 0 ? `Possible again in ${seconds} s` : label}

@@ -5,7 +5,8 @@ import { useAttempt } from "../../api/use-attempt";
 import { Button } from "../../ui/button";
 import { Checkbox, Field } from "../../ui/field";
 import { mistakesIn, onSubmit, valueOf } from "../../ui/form";
-import { Alert, FormGrid } from "../../ui/section-page";
+import { Alert } from "../../ui/section-page";
+import styles from "./administration.module.css";
 
 /** A password that was made up for an account. */
 export interface Added {
@@ -28,7 +29,7 @@ export function AddUser({ onAdded }: { onAdded: (added: Added) => void }) {
   };
   return (
     <form {...onSubmit(send)}>
-      <FormGrid>
+      <div className={styles.inline}>
         <Field
           label="Email"
           name="email"
@@ -39,11 +40,13 @@ export function AddUser({ onAdded }: { onAdded: (added: Added) => void }) {
           error={fields.email}
           data-testid="add-user-email"
         />
-        <Checkbox name="is_admin" value="yes" label="Administrator" data-testid="add-user-admin" />
+        <div className={styles.beside}>
+          <Checkbox name="is_admin" value="yes" label="Administrator" data-testid="add-user-admin" />
+        </div>
         <Button type="submit" kind="primary" icon="plus" disabled={busy} data-testid="add-user">
           Add account
         </Button>
-      </FormGrid>
+      </div>
       <Alert>{problem}</Alert>
     </form>
   );
