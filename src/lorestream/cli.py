@@ -1,4 +1,4 @@
-"""The command line: ``serve``, ``ask``, ``doctor``, ``keys``, and ``worker``, which the server starts for itself."""
+"""The command line: ``serve``, ``ask``, ``doctor``, ``keys``, ``users``; and ``worker``, which the server starts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 import uvloop
 
-from lorestream import __version__, keys_command
+from lorestream import __version__, keys_command, users_command
 from lorestream.console import EXIT_USAGE, err, read_settings
 from lorestream.doctor import examine
 from lorestream.documents.worker import run_worker
@@ -33,6 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(keys_command.app)
+app.add_typer(users_command.app)
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from lorestream.connection import ABORT, address_key
-from lorestream.errors import InvalidInput, LorestreamError, to_problem
+from lorestream.errors import InvalidInput, LorestreamError, Unauthenticated, to_problem
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,8 @@ T = TypeVar("T")
 SERVER_SEND = "lorestream.send"
 # Where the headers are kept in the scope that the answer will have, whatever it is.
 ANSWER_HEADERS = "lorestream.headers"
+# Where an event is kept in the scope that is set when the caller may no longer be served, by ``accounts.caller``.
+CALLER_OVER = "lorestream.caller_over"
 MAX_FIELD_NAME = 200
 LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 ROUTING_ADVICE = {
@@ -198,21 +200,25 @@ class EventStream(Response):
         self._sending_since: float | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send until the source's end or the client's disconnect."""
+        """Send until the source's end or the client's disconnect, or until the caller may no longer be served.
+
+        In the last case the connection is broken off without an end, like one whose client stalls.
+        """
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         relay = asyncio.create_task(self._relay(scope.get(SERVER_SEND, send)))
         stalled = asyncio.create_task(self._until_stalled())
         gone = asyncio.create_task(_until_disconnect(receive))
+        over = asyncio.create_task(_until_over(scope))
         try:
-            await asyncio.wait([relay, gone, stalled], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([relay, gone, stalled, over], return_when=asyncio.FIRST_COMPLETED)
             if relay.done():
                 relay.result()
-            elif stalled.done() and (abort := scope.get(ABORT)):
+            elif not gone.done() and (abort := scope.get(ABORT)):
                 # A mere close would wait for the client to take what is buffered.
                 abort()
                 await asyncio.wait([gone], timeout=1)
         finally:
-            for task in (relay, gone, stalled):
+            for task in (relay, gone, stalled, over):
                 task.cancel()
             self._source.close()
 
@@ -238,17 +244,26 @@ def _age(since: float) -> float:
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Await ``work``, cancelling it when the client disconnects: for answers that are not streamed."""
+    """Await ``work``, cancelling it when the client disconnects: for answers that are not streamed.
+
+    Raises Unauthenticated where the caller may no longer be served.
+    """
     task = asyncio.create_task(work)
     watcher = asyncio.create_task(_until_disconnect(request.receive))
+    over = asyncio.create_task(_until_over(request.scope))
     try:
-        await asyncio.wait([task, watcher], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([task, watcher, over], return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            raise ClientDisconnect
+            raise ClientDisconnect if watcher.done() else Unauthenticated
         return task.result()
     finally:
-        for one in (task, watcher):
+        for one in (task, watcher, over):
             one.cancel()
+
+
+async def _until_over(scope: Scope) -> None:
+    event: asyncio.Event = scope.get(CALLER_OVER) or asyncio.Event()
+    await event.wait()
 
 
 async def _until_disconnect(receive: Receive) -> None:

@@ -19,6 +19,8 @@ from lorestream.accounts.invitations import Invitations
 from lorestream.accounts.keys import Keys
 from lorestream.accounts.quotas import Quotas
 from lorestream.accounts.service import Accounts
+from lorestream.accounts.users import Users
+from lorestream.accounts.watch import Watch
 from lorestream.admission import Admission, Seats
 from lorestream.conversations.answer import Answers
 from lorestream.conversations.store import MessageStore
@@ -28,6 +30,7 @@ from lorestream.documents.service import Documents
 from lorestream.errors import StartRefused
 from lorestream.index.sqlite import SqliteIndex
 from lorestream.limits import RateLimiter
+from lorestream.ops.personal_data import PersonalData
 from lorestream.providers.base import Embedder
 from lorestream.providers.catalogue import Catalogue, openai_endpoint
 from lorestream.providers.minilm import MiniLM
@@ -74,8 +77,10 @@ class Library:
         self.audit = Audit(self.db)
         self.invitations = Invitations(self.db, self.audit)
         self.keys = Keys(self.db, self.audit)
+        self.watch = Watch(self.db)
         self.accounts = Accounts(self.db, settings, self.limiter, self.audit, self.invitations)
         self.quotas = Quotas(self.db, settings, self.limiter)
+        self.users = Users(self.db, self.accounts.passwords, self.audit, settings.password_min_length)
         self.documents = Documents(self.db, self.index, self.embedder, self.quotas, settings)
         self.retrieval = Retrieval(self.db, self.index, self.embedder, settings.relevance_floor)
         self.catalogue = Catalogue(settings, self.embedder)
@@ -96,8 +101,14 @@ class Library:
         self.answer_seats = Seats("answers", ANSWERS_TAKEN, self._counts)
         self.stream_seats = Seats("streams", STREAMS_TAKEN, self._counts)
         self.admission = Admission(settings.model_concurrency, settings.max_queued_runs, self.answer_seats, {READER})
-        self.answers = Answers(store, self.retrieval, self.catalogue, self.runs, self.admission, self.quotas, settings)
+        self.answers = Answers(
+            store, self.retrieval, self.catalogue, self.runs, self.admission, self.quotas, self.watch, settings
+        )
         self.conversations = Conversations(self.db, self.answers)
+        self.personal_data = PersonalData(
+            self.accounts, self.keys, self.users, self.watch, self.conversations, self.documents, self.audit,
+            settings.audit_days,
+        )  # fmt: skip
         self._store = store
         self._closing = AsyncExitStack()
 
@@ -120,6 +131,8 @@ class Library:
         await self.accounts.open()
         self._closing.push_async_callback(self.accounts.close)
         self._closing.push_async_callback(self.keys.close)
+        await self.watch.open()
+        self._closing.push_async_callback(self.watch.close)
         await self.documents.open()
         if alone:  # proved by the lock: whatever is called running has lost its process
             await (self._shared.fleet.recover_all() if self._shared else self._store.interrupt_running())
@@ -157,7 +170,7 @@ class Library:
             while not _locked(lock, fcntl.LOCK_EX):
                 tried.set()
                 await asyncio.sleep(INGEST_LOOK_SECONDS)
-            async with self.documents.ingesting():
+            async with self.documents.ingesting(), self.personal_data.sweeping():
                 tried.set()
                 await asyncio.Event().wait()
 

@@ -21,11 +21,14 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from lorestream import __version__
+from lorestream.accounts.invitations import Invitations
 from lorestream.accounts.keys import Keys
 from lorestream.accounts.keys_routes import router as keys_router
 from lorestream.accounts.quotas import Quotas
 from lorestream.accounts.routes import router as accounts_router
 from lorestream.accounts.service import Accounts
+from lorestream.accounts.users import Users
+from lorestream.accounts.watch import Watch
 from lorestream.admission import Seats
 from lorestream.connection import ClientConnection, ConnectionLimits, Gate
 from lorestream.conversations.answer import Answers
@@ -40,9 +43,12 @@ from lorestream.http import install_error_handlers
 from lorestream.library import Library
 from lorestream.limits import RateLimiter
 from lorestream.middleware import BodyLimit, Hosts, RequestContext, add_slash_twins
+from lorestream.ops.admin_routes import router as admin_router
 from lorestream.ops.health import LoopWatch
 from lorestream.ops.health import router as health_router
 from lorestream.ops.limits_routes import router as limits_router
+from lorestream.ops.personal_data import PersonalData
+from lorestream.ops.personal_data_routes import router as personal_data_router
 from lorestream.providers.catalogue import Catalogue
 from lorestream.settings import Settings
 from lorestream.streaming.runs import Runs
@@ -63,6 +69,8 @@ CORS: dict[str, Any] = {
 ROUTERS = (
     accounts_router,
     keys_router,
+    personal_data_router,
+    admin_router,
     documents_router,
     conversations_router,
     query_router,
@@ -79,6 +87,10 @@ class State(TypedDict):
     limiter: RateLimiter
     accounts: Accounts
     keys: Keys
+    watch: Watch
+    users: Users
+    invitations: Invitations
+    personal_data: PersonalData
     documents: Documents
     catalogue: Catalogue
     runs: Runs
@@ -102,6 +114,10 @@ def create_app(library: Library) -> FastAPI:
                 limiter=library.limiter,
                 accounts=library.accounts,
                 keys=library.keys,
+                watch=library.watch,
+                users=library.users,
+                invitations=library.invitations,
+                personal_data=library.personal_data,
                 documents=library.documents,
                 catalogue=library.catalogue,
                 runs=library.runs,

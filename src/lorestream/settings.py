@@ -64,6 +64,7 @@ class Settings(BaseSettings):
         "open", description="Who may register: open, invite (with an invitation) or closed; the first user always may."
     )
     password_min_length: int = Field(8, ge=8, le=128, description="Shortest password, in characters.")
+    audit_days: int = Field(180, ge=1, le=3650, description="How long the audit log remembers, in days.")
     access_token_seconds: int = Field(600, ge=5, le=3600, description="Life of an access token.")
     refresh_token_seconds: int = Field(30 * 86400, ge=600, le=365 * 86400, description="Life of a login without use.")
     session_max_seconds: int = Field(

@@ -6,6 +6,8 @@ and ``ManagesDocuments`` for logins and for keys with that scope.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -17,8 +19,9 @@ from lorestream.accounts.keys import PREFIX, Keys
 from lorestream.accounts.models import Principal
 from lorestream.accounts.quotas import Quotas
 from lorestream.accounts.service import Accounts
+from lorestream.accounts.watch import Watch
 from lorestream.errors import Forbidden, Unauthenticated
-from lorestream.http import answer_headers, from_state
+from lorestream.http import CALLER_OVER, answer_headers, from_state
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 SCOPES = {
@@ -76,6 +79,22 @@ CurrentUser = Annotated[Principal, Depends(current_user)]
 Reads = Annotated[Principal, Security(current_user, scopes=["read"])]
 Asks = Annotated[Principal, Security(current_user, scopes=["ask"])]
 ManagesDocuments = Annotated[Principal, Security(current_user, scopes=["documents"])]
+
+
+async def while_valid(
+    request: Request, user: CurrentUser, watch: Annotated[Watch, from_state("watch")]
+) -> AsyncIterator[None]:
+    """Until the response has ended, watch over what the caller came by: for every route that may take long.
+
+    Its response ends when the credential does (``http.CALLER_OVER``). Depend on it with the route's scope.
+    """
+    over = asyncio.Event()
+    request.scope[CALLER_OVER] = over
+    with watch.holding(user.credential, over.set):
+        yield
+
+
+AsksWhileValid = Security(while_valid, scopes=["ask"])
 
 
 async def administrator(user: CurrentUser) -> Principal:

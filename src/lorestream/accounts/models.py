@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from lorestream.db import Base, Utc
+
+
+class Credential(NamedTuple):
+    """By what somebody came: a login or an API key; or the user alone."""
+
+    kind: Literal["login", "key", "user"]
+    id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +35,13 @@ class Principal:
     is_admin: bool = False
     key_id: str = ""
     scopes: frozenset[str] | None = None
+
+    @property
+    def credential(self) -> Credential:
+        """By what they came."""
+        if self.key_id:
+            return Credential("key", self.key_id)
+        return Credential("login", self.session_id) if self.session_id else Credential("user", self.user_id)
 
 
 class User(Base):

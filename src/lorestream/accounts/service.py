@@ -62,19 +62,19 @@ class Accounts:
         self._audit = audit
         self._invitations = invitations
         self._clock = clock
-        self._passwords = Passwords()
+        self.passwords = Passwords()
         self._keyring = Keyring(settings.data_dir, settings.access_token_seconds, lambda: clock().timestamp())
         self.sessions = Sessions(database, settings, self._keyring, audit, clock)
 
     async def open(self) -> None:
         """Load the secret keys, or make the first one. Raises StartRefused when one of them is not safe."""
         await self._keyring.open()
-        await self._passwords.open()
+        await self.passwords.open()
         await asyncio.to_thread(common_passwords)
 
     async def close(self) -> None:
         """Stop the threads that hash passwords."""
-        self._passwords.close()
+        self.passwords.close()
 
     async def options(self) -> Options:
         """How to register here."""
@@ -96,7 +96,7 @@ class Accounts:
             is_first = not await store.has_users(session)
             if not is_first and self._needs_invitation():
                 await self._invitations.check(session, invitation or "", email)
-        user = self._new_user(email, await self._passwords.hash(password))
+        user = self._new_user(email, await self.passwords.hash(password))
         async with self._db.write() as session:
             user.is_admin = not await store.has_users(session)
             if not user.is_admin and self._needs_invitation():
@@ -116,8 +116,8 @@ class Accounts:
         user = await self._verified(email, password, ip)
         if user is None or user.password_hash is None:
             raise Unauthenticated("Wrong email or password.")
-        outdated = self._passwords.is_outdated(user.password_hash)
-        renewed = await self._passwords.hash(password) if outdated else None
+        outdated = self.passwords.is_outdated(user.password_hash)
+        renewed = await self.passwords.hash(password) if outdated else None
         return await self.sessions.begin(user.user_id, user.password_hash, ip, user_agent, renewed)
 
     async def change_password(self, caller: Principal, current: str, new: str, ip: str) -> None:
@@ -127,7 +127,7 @@ class Accounts:
         """
         check_new_password(new, caller.email, self._settings.password_min_length, "new_password")
         user = await self.confirm(caller, current, ip, "current_password")
-        new_hash = await self._passwords.hash(new)
+        new_hash = await self.passwords.hash(new)
         async with self._db.write() as session:
             if not await store.replace_password(session, user.user_id, user.password_hash or "", new_hash):
                 raise Conflict("The password was changed by somebody else at the same time; please log in again.")
@@ -179,7 +179,7 @@ class Accounts:
         async with self._db.read() as session:
             user = await store.user_by_email(session, email)
         stored = user.password_hash if user and user.disabled_at is None else None
-        if not await self._passwords.matches(stored, password):
+        if not await self.passwords.matches(stored, password):
             await self._audit.record("login_failed", user_id=user.user_id if user else None, ip=ip)
             return None
         await self._limiter.forgive("login", LOGIN_RATE_OF_ADDRESS, ip)

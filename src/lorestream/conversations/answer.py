@@ -8,7 +8,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from lorestream.accounts.models import Credential
 from lorestream.accounts.quotas import Quotas
+from lorestream.accounts.watch import Watch
 from lorestream.admission import Admission, Ticket
 from lorestream.conversations import citations, prompt
 from lorestream.conversations.models import Begun, Question, Turn
@@ -69,9 +71,11 @@ class Answers:
         runs: Runs,
         admission: Admission,
         quotas: Quotas,
+        watch: Watch,
         settings: Settings,
     ) -> None:
         """Wire the parts together; no I/O."""
+        self.watch = watch
         self.store = store
         self.retrieval = retrieval
         self.catalogue = catalogue
@@ -158,24 +162,29 @@ class _Answering:
         self._finish_reason: FinishReason | None = None
 
     async def events(self) -> AsyncGenerator[list[Event], None]:
-        """Retrieve, show the sources, wait for the model's turn, generate."""
+        """Retrieve, show the sources, wait for the model's turn, generate.
+
+        Stops the run when its owner is disabled or deleted: their answers go on after their streams.
+        """
+        owner = Credential("user", self._owner_id)
         try:
-            yield [Status("retrieving")]
-            yield [Sources(await self._search())]
-            if not self._passages:
-                self._finish_reason = "no_context"
-                yield [Token(prompt.NO_ANSWER)]
-                return
-            began = time.monotonic()
-            async for place in self._ticket.positions():
-                yield [Status("queued", place)]
-            self._queue_ms = _ms_since(began)
-            yield [Status("generating")]
-            made = self._prompt(await self._history())
-            self._prompt_bytes = sum(len(message.content.encode()) for message in made.messages)
-            async with aclosing(self._model.stream(made, self._answers.generation)) as batches:
-                async for deltas in batches:
-                    yield self._translate(deltas)
+            with self._answers.watch.holding(owner, lambda: self._answers.runs.stop_here(self._begun.run_id)):
+                yield [Status("retrieving")]
+                yield [Sources(await self._search())]
+                if not self._passages:
+                    self._finish_reason = "no_context"
+                    yield [Token(prompt.NO_ANSWER)]
+                    return
+                began = time.monotonic()
+                async for place in self._ticket.positions():
+                    yield [Status("queued", place)]
+                self._queue_ms = _ms_since(began)
+                yield [Status("generating")]
+                made = self._prompt(await self._history())
+                self._prompt_bytes = sum(len(message.content.encode()) for message in made.messages)
+                async with aclosing(self._model.stream(made, self._answers.generation)) as batches:
+                    async for deltas in batches:
+                        yield self._translate(deltas)
         finally:
             self._ticket.leave()
 

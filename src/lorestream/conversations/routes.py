@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Query, Response, Security
+from fastapi import APIRouter, Depends, Header, Path, Query, Response, Security
 from pydantic import BaseModel, ConfigDict
 
-from lorestream.accounts.caller import Asks, CurrentUser, QuotasService, Reads
+from lorestream.accounts.caller import Asks, CurrentUser, QuotasService, Reads, while_valid
 from lorestream.admission import Seats
 from lorestream.conversations.answer import Answers
 from lorestream.description import problems
@@ -29,7 +29,10 @@ RunId = Annotated[str, Path(max_length=64)]
 
 
 async def stream_seat(
-    user: CurrentUser, quotas: QuotasService, seats: Annotated[Seats, from_state("stream_seats")]
+    user: CurrentUser,
+    _valid: Annotated[None, Depends(while_valid)],
+    quotas: QuotasService,
+    seats: Annotated[Seats, from_state("stream_seats")],
 ) -> AsyncIterator[None]:
     """One of the caller's open streams until the response has ended. Raises RateLimited, before anything is stored."""
     give_back = await seats.take(user.user_id, quotas.of(user.limits)["open_streams"])

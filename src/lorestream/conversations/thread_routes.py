@@ -176,7 +176,7 @@ async def list_conversations(
 @router.get("/{conversation_id}")
 async def get(user: Reads, conversations: ConversationsDep, conversation_id: Id) -> WholeConversation:
     """A conversation with all its messages; what a running answer holds is at most a second old."""
-    return _whole(*await conversations.get(user.user_id, conversation_id))
+    return whole(*await conversations.get(user.user_id, conversation_id))
 
 
 @router.patch("/{conversation_id}")
@@ -204,7 +204,7 @@ async def export_conversation(
     """A file of the conversation with its sources: the newest branch as Markdown, or everything as JSON."""
     conversation, messages = await conversations.get(user.user_id, conversation_id)
     if form == "json":
-        content, media_type = _whole(conversation, messages).model_dump_json(indent=2), "application/json"
+        content, media_type = whole(conversation, messages).model_dump_json(indent=2), "application/json"
     else:
         content, media_type = export.markdown(conversation, messages), "text/markdown; charset=utf-8"
     name = export.file_name(conversation, "json" if form == "json" else "md")
@@ -253,7 +253,7 @@ async def rate(
     user: Asks, conversations: ConversationsDep, conversation_id: Id, message_id: Id, body: Rated
 ) -> MessageView:
     """Say whether an answer was good; the last word counts."""
-    return _message(await conversations.rate(user.user_id, conversation_id, message_id, body.rating, body.comment))
+    return message_view(await conversations.rate(user.user_id, conversation_id, message_id, body.rating, body.comment))
 
 
 def _request(body: Regeneration, *where: str | bool) -> Request:
@@ -265,11 +265,13 @@ def _view(conversation: Conversation) -> ConversationView:
     return ConversationView(**asdict(conversation))
 
 
-def _whole(conversation: Conversation, messages: list[StoredMessage]) -> WholeConversation:
-    return WholeConversation(**asdict(conversation), messages=[_message(message) for message in messages])
+def whole(conversation: Conversation, messages: list[StoredMessage]) -> WholeConversation:
+    """A conversation as it is shown and exported."""
+    return WholeConversation(**asdict(conversation), messages=[message_view(message) for message in messages])
 
 
-def _message(message: StoredMessage) -> MessageView:
+def message_view(message: StoredMessage) -> MessageView:
+    """A message as it is shown and exported."""
     values = asdict(message)
     rating, comment = values.pop("rating"), values.pop("comment")
     feedback = FeedbackView(rating=rating, comment=comment) if rating or comment else None

@@ -122,6 +122,42 @@ async def delete_conversation(session: AsyncSession, owner_id: str, conversation
     return [run_id for run_id in running if run_id]
 
 
+async def running_of(session: AsyncSession, owner_id: str) -> list[str]:
+    """The runs of an owner's answers that are being written."""
+    found = select(Message.run_id).where(Message.owner_id == owner_id, Message.status == "running")
+    return [run_id for run_id in await session.scalars(found) if run_id]
+
+
+async def delete_messages(session: AsyncSession, owner_id: str, limit: int) -> int:
+    """Delete up to ``limit`` messages of an owner, in conversations or not; how many there were."""
+    some = select(Message.message_id).where(Message.owner_id == owner_id).limit(limit)
+    gone = delete(Message).where(Message.message_id.in_(some)).returning(Message.message_id)
+    return len((await session.execute(gone, execution_options={"synchronize_session": False})).all())
+
+
+async def delete_conversations(session: AsyncSession, owner_id: str) -> None:
+    """Delete every conversation of an owner, and what was asked meanwhile."""
+    await session.execute(delete(Message).where(Message.owner_id == owner_id))
+    await session.execute(delete(ConversationRow).where(ConversationRow.owner_id == owner_id))
+
+
+async def owners(session: AsyncSession) -> set[str]:
+    """Every owner of a conversation or of a message."""
+    found = select(ConversationRow.owner_id).union(select(Message.owner_id))
+    return set(await session.scalars(found))
+
+
+async def page_outside(
+    session: AsyncSession, owner_id: str, limit: int, after: tuple[datetime, str] | None
+) -> list[StoredMessage]:
+    """Up to ``limit`` messages of no conversation, oldest first, later than ``after`` (created_at, message_id)."""
+    query = select(*SHOWN).where(Message.owner_id == owner_id, Message.conversation_id.is_(None))
+    if after is not None:
+        query = query.where(tuple_(Message.created_at, Message.message_id) > tuple_(*after))
+    rows = await session.execute(query.order_by(Message.created_at, Message.message_id).limit(limit))
+    return [_message(row) for row in rows]
+
+
 async def rate(
     session: AsyncSession,
     owner_id: str,

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 TITLE_CHARACTERS = 60
 # Of a search; more narrow nothing down.
 MAX_WORDS = 8
+MESSAGES_PER_DELETION = 500
 # How long a repeated request waits for the first one to begin its run, in another process.
 BEGIN_SECONDS, LOOK_SECONDS = 2.0, 0.05
 
@@ -85,11 +86,39 @@ class Conversations:
         """Delete a conversation with all its messages, and stop its running answers."""
         async with self._db.write() as session:
             running = await store.delete_conversation(session, owner_id, conversation_id)
+        await self._stop(running)
+
+    async def _stop(self, running: Sequence[str]) -> None:
         for run_id in running:
             try:
                 await self._answers.runs.stop(run_id)
             except Busy:
-                log.warning("run %s of a deleted conversation could not be stopped; it ends unread", run_id)
+                log.warning("run %s whose question is deleted could not be stopped; it ends unread", run_id)
+
+    async def delete_all(self, owner_id: str) -> None:
+        """Stop an owner's answers and delete everything they asked, for the deletion of an account.
+
+        Piece by piece, so that nobody waits for it; can be cut off anywhere and begun again.
+        """
+        async with self._db.read() as session:
+            running = await store.running_of(session, owner_id)
+        await self._stop(running)
+        removed = MESSAGES_PER_DELETION
+        while removed == MESSAGES_PER_DELETION:
+            async with self._db.write() as session:
+                removed = await store.delete_messages(session, owner_id, MESSAGES_PER_DELETION)
+        async with self._db.write() as session:
+            await store.delete_conversations(session, owner_id)
+
+    async def owners(self) -> set[str]:
+        """Everybody who has asked something or has a conversation."""
+        async with self._db.read() as session:
+            return await store.owners(session)
+
+    async def asked_outside(self, owner_id: str, limit: int, after: tuple[datetime, str] | None) -> list[StoredMessage]:
+        """Up to ``limit`` questions and answers of no conversation, oldest first, later than ``after``."""
+        async with self._db.read() as session:
+            return await store.page_outside(session, owner_id, limit, after)
 
     async def rate(
         self, owner_id: str, conversation_id: str, answer_id: str, rating: Rating | None, comment: str | None

@@ -236,6 +236,16 @@ class Documents:
                 await store.begin_deletion(session, owner_id, doc_id)
             await self._remove(owner_id, doc_id)
 
+    async def owners(self) -> set[str]:
+        """Everybody who has documents, also such that are being deleted."""
+        async with self._db.read() as session:
+            return await store.owners(session)
+
+    async def stored_of(self, owner_ids: Sequence[str]) -> dict[str, Stored]:
+        """How many documents each of these owners has, and the bytes of their originals; nothing for who has none."""
+        async with self._db.read() as session:
+            return await store.stored_of(session, owner_ids)
+
     async def sweep(self) -> None:
         """Finish deletions that were cut off, and remove files that belong to nothing."""
         async with self._db.read() as session:

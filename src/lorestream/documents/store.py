@@ -118,6 +118,21 @@ async def owned_ids(session: AsyncSession, owner_id: str) -> list[str]:
     return list((await session.scalars(select(DocumentRow.doc_id).where(DocumentRow.owner_id == owner_id))).all())
 
 
+async def owners(session: AsyncSession) -> set[str]:
+    """Every owner of a document, also of those on their way out."""
+    return set(await session.scalars(select(DocumentRow.owner_id).distinct()))
+
+
+async def stored_of(session: AsyncSession, owner_ids: Sequence[str]) -> dict[str, Stored]:
+    """How many documents each of these owners has, and the bytes of their originals; nothing for who has none."""
+    rows = await session.execute(
+        select(DocumentRow.owner_id, func.count(), func.sum(DocumentRow.bytes))
+        .where(DocumentRow.owner_id.in_(owner_ids), DocumentRow.status != DELETING)
+        .group_by(DocumentRow.owner_id)
+    )
+    return {owner_id: Stored(documents, size) for owner_id, documents, size in rows}
+
+
 async def all_ids(session: AsyncSession) -> set[str]:
     """Every document of every owner, for comparing with the files."""
     return set((await session.scalars(select(DocumentRow.doc_id))).all())

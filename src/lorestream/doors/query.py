@@ -8,7 +8,7 @@ import msgspec
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import AfterValidator, Field
 
-from lorestream.accounts.caller import Asks
+from lorestream.accounts.caller import Asks, AsksWhileValid
 from lorestream.conversations.models import Question
 from lorestream.conversations.routes import AnswersDep, AskStream, SettingsDep, event_stream, follow
 from lorestream.description import problems
@@ -76,7 +76,7 @@ async def query_stream(
     return event_stream(started.run_id, started.reader, settings)
 
 
-@router.post("/query/", responses=problems(404, 500, 502, 504))
+@router.post("/query/", dependencies=[AsksWhileValid], responses=problems(404, 500, 502, 504))
 async def query(
     request: Request,
     user: Asks,

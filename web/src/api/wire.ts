@@ -67,6 +67,11 @@ export interface CurrentModel {
   advice: string;
 }
 
+/** The body of the deletion of the caller's account. */
+export interface Deletion {
+  password: string;
+}
+
 /** A page of documents, newest first. */
 export interface DocumentList {
   items: DocumentView[];
@@ -111,6 +116,46 @@ export interface Error {
   conversation_id?: string;
 }
 
+/** A page of the audit log, newest first. */
+export interface EventList {
+  items: EventView[];
+  next_cursor: string | null;
+}
+
+/** One event of the audit log: whom it concerns, and who did it where that is somebody else. */
+export interface EventView {
+  event_id: string;
+  at: string;
+  kind:
+    | "registered"
+    | "login"
+    | "login_failed"
+    | "login_throttled"
+    | "logout"
+    | "logout_everywhere"
+    | "session_revoked"
+    | "refresh_reused"
+    | "password_changed"
+    | "password_reset"
+    | "key_created"
+    | "key_revoked"
+    | "keys_rotated"
+    | "invitation_created"
+    | "invitation_revoked"
+    | "user_added"
+    | "user_disabled"
+    | "user_enabled"
+    | "admin_granted"
+    | "admin_revoked"
+    | "limits_changed"
+    | "account_exported"
+    | "account_deleted";
+  user_id: string | null;
+  actor_id: string | null;
+  ip: string;
+  details: Record<string, unknown>;
+}
+
 /** Why a document failed. */
 export interface FailureView {
   code: string;
@@ -121,6 +166,35 @@ export interface FailureView {
 export interface FeedbackView {
   rating: "up" | "down" | null;
   comment: string | null;
+}
+
+/** A page of invitations, newest first. */
+export interface InvitationList {
+  items: InvitationView[];
+  next_cursor: string | null;
+}
+
+/** A new invitation, with its code, which is shown this once. */
+export interface InvitationMade {
+  invitation_id: string;
+  email: string | null;
+  created_by: string;
+  created_at: string;
+  expires_at: string;
+  used_by: string | null;
+  used_at: string | null;
+  code: string;
+}
+
+/** An invitation; its code is known only to whom it was sent. */
+export interface InvitationView {
+  invitation_id: string;
+  email: string | null;
+  created_by: string;
+  created_at: string;
+  expires_at: string;
+  used_by: string | null;
+  used_at: string | null;
 }
 
 /** The caller's keys, newest first; there are never so many that there would be another page. */
@@ -173,6 +247,11 @@ export interface LimitView {
   resets_at: string | null;
 }
 
+/** A password that was made up, shown this once. */
+export interface MadeUp {
+  password: string;
+}
+
 /** A message; the lists and objects are those of the events. A running answer can be followed by its run_id. */
 export interface MessageView {
   message_id: string;
@@ -210,11 +289,24 @@ export interface NewConversation {
   doc_ids?: string[] | null;
 }
 
+/** The body of an invitation; with an email only that address can use it. */
+export interface NewInvitation {
+  email?: string | null;
+  expires_in_days?: number;
+}
+
 /** The body of a new key; without ``expires_in_days`` it lives until it is revoked. */
 export interface NewKey {
   name: string;
   scopes: ("read" | "ask" | "documents")[];
   expires_in_days?: number | null;
+}
+
+/** The body of a new account; without a password one is made up. */
+export interface NewUser {
+  email: string;
+  password?: string | null;
+  is_admin?: boolean;
 }
 
 /** Where one page stands in the extracted text. */
@@ -406,6 +498,38 @@ export interface Usage {
   prompt_tokens: number;
   completion_tokens: number;
   total_tokens: number;
+}
+
+/** The body of a change: what is given is set. ``limits`` stand in the place of all that were set before. */
+export interface UserChange {
+  disabled?: boolean | null;
+  is_admin?: boolean | null;
+  limits?: Record<string, number> | null;
+}
+
+/** A page of accounts, newest first. */
+export interface UserList {
+  items: UserView[];
+  next_cursor: string | null;
+}
+
+/** A new account, and its password where it was made up, shown this once. */
+export interface UserMade {
+  user: UserView;
+  password: string | null;
+}
+
+/** An account as an administrator sees it. */
+export interface UserView {
+  user_id: string;
+  email: string;
+  created_at: string;
+  is_admin: boolean;
+  disabled_at: string | null;
+  last_used_at: string | null;
+  documents: number;
+  stored_bytes: number;
+  limits: Record<string, number> | null;
 }
 
 /** A conversation with the messages of all its branches, in the order in which they were stored. */
