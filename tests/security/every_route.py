@@ -59,10 +59,12 @@ class Tried:
             "run": answer["run_id"],
         }
 
-    def request(self, route: Route, values: Mapping[str, Any] | None = None, **others: Any) -> httpx.Response:
+    def request(
+        self, route: Route, values: Mapping[str, Any] | None = None, *, again: bool = True, **others: Any
+    ) -> httpx.Response:
         """A valid request to a route with its ids, these fields replaced, and other arguments of the client's.
 
-        What it ended or deleted is made again.
+        What it ended or deleted is made again, and a dead login revived, unless it is not to be tried ``again``.
         """
         values = values or {}
         path = route.path
@@ -83,7 +85,7 @@ class Tried:
         elif route.media_type:
             made["data" if "form" in route.media_type else "json"] = body
         answer = self.http.request(route.method, path, **{**made, **others})
-        if answer.status_code == 401:
+        if answer.status_code == 401 and again:
             self.revive()
             answer = self.http.request(route.method, path, **{**made, **others})
         if route.method == "DELETE" and answer.is_success:
