@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -118,9 +119,9 @@ async def open_page(page: Page, name: str, section: str) -> None:
 
 async def email_of(page: Page) -> str:
     """Who is logged in on the page."""
-    label = await page.get_by_test_id("account-menu").get_attribute("aria-label")
-    assert label
-    return label.removeprefix("Account ")
+    menu = page.get_by_test_id("account-menu")
+    await expect(menu).to_have_attribute("aria-label", re.compile("@"), timeout=WAIT_MS)
+    return (await menu.inner_text()).split()[-1]
 
 
 async def is_logged_out(page: Page, why: str) -> None:
