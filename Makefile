@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # `uv.toml`-free locks: hashes only, no index lines, so any mirror serves them.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url
 
-.PHONY: help setup run dev check fix test soak bench lock wire clean debian
+.PHONY: help setup run dev check fix test soak fuzz bench lock wire clean debian
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,8 +58,8 @@ debian:
 	@tools/debian.sh curl chromium nginx redis-server libfaketime
 
 check: $(VENV)/.dev web/node_modules/.stamp ## formatting, lint, types, import direction, generated files
-	@$(BIN)/ruff format --check --quiet src tests tools bench
-	@$(BIN)/ruff check --quiet src tests tools bench
+	@$(BIN)/ruff format --check --quiet src tests tools bench fuzz
+	@$(BIN)/ruff check --quiet src tests tools bench fuzz
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@cd web && npm run --silent check
@@ -67,8 +67,8 @@ check: $(VENV)/.dev web/node_modules/.stamp ## formatting, lint, types, import d
 	@$(BIN)/python tools/guarantees.py --check
 
 fix: $(VENV)/.dev web/node_modules/.stamp ## format and apply the safe fixes
-	@$(BIN)/ruff check --fix --quiet src tests tools bench || true
-	@$(BIN)/ruff format --quiet src tests tools bench
+	@$(BIN)/ruff check --fix --quiet src tests tools bench fuzz || true
+	@$(BIN)/ruff format --quiet src tests tools bench fuzz
 	@cd web && npm run --silent fix
 
 wire: $(VENV)/.dev web/node_modules/.stamp ## regenerate wire/, the page's types and docs/guarantees.md from the code
@@ -82,6 +82,10 @@ test: $(VENV)/.dev src/lorestream/webui/index.html debian ## the whole suite: un
 
 soak: $(VENV)/.dev src/lorestream/webui/index.html debian ## the long counts of the fault suite, and what was measured
 	@$(BIN)/python -m pytest tests/faults --soak --timeout 7200 $(ARGS)
+
+SECONDS := 60
+fuzz: $(VENV)/.dev ## fuzz every parser that is ours, SECONDS=60 for each (TARGETS="docx upload" for some)
+	@$(BIN)/python -m fuzz --seconds $(SECONDS) $(TARGETS)
 
 bench: $(VENV)/.dev debian ## side-by-side measurements (bench/README.md)
 	@$(BIN)/python -m bench

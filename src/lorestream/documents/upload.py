@@ -66,7 +66,7 @@ def clean_filename(name: str) -> str:
     if len(kept) > MAX_FILENAME:
         stem, dot, ending = kept.rpartition(".")
         ending = dot + ending if dot and len(ending) <= 16 else ""
-        kept = (stem if ending else kept)[: MAX_FILENAME - len(ending)] + ending
+        kept = ((stem if ending else kept)[: MAX_FILENAME - len(ending)] + ending).strip()
     return kept if kept.strip(".") else "document"
 
 

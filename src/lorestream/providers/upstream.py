@@ -373,7 +373,7 @@ async def request_json(
             return msgspec.json.decode(body, type=type_)
     except TimeoutError:
         raise ModelUnavailable(f"The model's server did not answer within {seconds:g} seconds.") from None
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         log.warning("%s%s: the answer is not the JSON that was expected", endpoint.base_url, path)
         raise ModelProtocolError from None
 

@@ -6,6 +6,7 @@ of bytes of them, whatever the archive claims. Both dialects differ in their nam
 
 from __future__ import annotations
 
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -24,6 +25,14 @@ _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 # What is deleted, an instruction, or the same again for older programs.
 _SILENT = {"del", "moveFrom", "delText", "instrText", "Fallback", "pPr", "rPr", "tblPr", "sectPr", "binData", "rt"}
 _CHARACTERS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
+# What zipfile and expat raise for what is not as it should be: OSError for a place before the file's beginning,
+# RuntimeError also for a tree that is too deep.
+_DAMAGED = (
+    zipfile.BadZipFile, ParseError, KeyError, EOFError, ValueError, RuntimeError, OverflowError, OSError, zlib.error,
+    struct.error,
+)  # fmt: skip
+# All that the Open Packaging Conventions allow (ECMA-376, part 2).
+_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 _PARTS = ("word/document.xml", "word/footnotes.xml", "word/endnotes.xml")
 
 
@@ -68,13 +77,15 @@ def parse(path: Path) -> Parsed:
         with zipfile.ZipFile(path) as archive:
             _guard(archive)
             return _read(archive)
-    except (zipfile.BadZipFile, ParseError, KeyError, EOFError, zlib.error) as error:
+    except _DAMAGED as error:
         raise DocumentFailed("broken", "The file is damaged and cannot be read as a Word document.") from error
 
 
 def _guard(archive: zipfile.ZipFile) -> None:
     """Refuse what unpacks to far more than it should, before anything is unpacked."""
     entries = archive.infolist()
+    if any(entry.compress_type not in _METHODS for entry in entries):
+        raise DocumentFailed("broken", "The file is packed in a way that Word documents are not.")
     inflated = sum(entry.file_size for entry in entries)
     packed = sum(entry.compress_size for entry in entries)
     swollen = inflated > RATIO_FROM_BYTES and inflated > MAX_RATIO * packed
