@@ -6,6 +6,7 @@ the lock at its start (``busy_timeout``) instead of failing in the middle when t
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
@@ -82,6 +83,10 @@ def _configure(engine: Engine) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
+def _busy() -> Busy:
+    return Busy("The database is busy; please try again in a moment.", retry_after=5)
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     """What SQLite says of the moment, as what it means for the caller; everything else stays an internal error."""
@@ -90,7 +95,7 @@ def _translated() -> Iterator[None]:
     except OperationalError as error:
         code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF  # the primary code of an extended one
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            raise Busy("The database is busy; please try again in a moment.", retry_after=5) from error
+            raise _busy() from error
         if code == sqlite3.SQLITE_FULL:
             raise StorageFull from error
         raise
@@ -102,14 +107,18 @@ class Database:
     def __init__(self, path: Path) -> None:
         """Remember the file; nothing is opened yet."""
         self.path = path
+        # No overflow: a connection beyond the pool is opened, configured and closed again for every single use.
         self._engine = create_async_engine(
-            URL.create("sqlite+aiosqlite", database=str(path)), pool_size=8, max_overflow=8
+            URL.create("sqlite+aiosqlite", database=str(path)), pool_size=16, max_overflow=0
         )
         _configure(self._engine.sync_engine)
         self._readers = async_sessionmaker(self._engine, expire_on_commit=False)
         self._writers = async_sessionmaker(
             self._engine.execution_options(lorestream_write=True), expire_on_commit=False
         )
+        # Writers of this process wait here, in order, and not with a connection each in SQLite's polling, where a
+        # hundred of them would starve one another and every reader.
+        self._writing = asyncio.Lock()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
@@ -120,10 +129,20 @@ class Database:
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
-        """A transaction that commits at the end of the block and rolls back on an exception."""
-        with _translated():
-            async with self._writers() as session, session.begin():
-                yield session
+        """A transaction that commits at the end of the block and rolls back on an exception.
+
+        Raises Busy when its turn does not come within BUSY_TIMEOUT_SECONDS.
+        """
+        try:
+            await asyncio.wait_for(self._writing.acquire(), BUSY_TIMEOUT_SECONDS)
+        except TimeoutError as error:
+            raise _busy() from error
+        try:
+            with _translated():
+                async with self._writers() as session, session.begin():
+                    yield session
+        finally:
+            self._writing.release()
 
     async def close(self) -> None:
         """Close every pooled connection."""

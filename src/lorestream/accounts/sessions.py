@@ -15,7 +15,7 @@ from lorestream.accounts import sessions_store, store
 from lorestream.accounts.audit import Audit
 from lorestream.accounts.keyring import Keyring
 from lorestream.accounts.models import Login, Principal
-from lorestream.accounts.tokens import Tokens, refresh_hash
+from lorestream.accounts.tokens import refresh_hash
 from lorestream.errors import NotFound, Unauthenticated
 from lorestream.settings import Settings
 
@@ -89,45 +89,51 @@ class Sessions:
         A token that was used up before ends its whole login: either whoever brings it has stolen it, or whoever used
         it had. Raises Unauthenticated for it, and for one that is unknown, expired or revoked.
         """
-        tokens = await self._keyring.tokens()
-        exchanged = await self._exchange(refresh_token, tokens, ip, is_sure=False)
-        if exchanged is None:
-            # A used token; its successor may be one under a key that another worker met first.
-            exchanged = await self._exchange(refresh_token, await self._keyring.newest_tokens(), ip, is_sure=True)
-        if exchanged is None:
+        given, tokens = refresh_hash(refresh_token), await self._keyring.tokens()
+        successors = tokens.successors(refresh_token)
+        found = await self._find(given)
+        if found.used_at is None:
+            if login := await self._exchange(found.login, given, refresh_hash(successors[0]), ip):
+                return await self._issue(login, successors[0])
+            found = await self._find(given)  # another tab was faster
+        if present := self._present_after(found, successors):
+            return await self._issue(found.login, present)
+        # Its successor may be one under a key that another worker met first.
+        newest, found = await self._keyring.newest_tokens(), await self._find(given)
+        if present := self._present_after(found, newest.successors(refresh_token)):
+            return await self._issue(found.login, present)
+        await self._end_reused(found.login, ip)
+        raise _ended()
+
+    async def _find(self, given: bytes) -> sessions_store.Found:
+        async with self._db.read() as session:
+            found = await sessions_store.find(session, given, self._clock())
+        if found is None:
             raise _ended()
-        return await self._issue(*exchanged)
+        return found
 
-    async def _exchange(
-        self, refresh_token: str, tokens: Tokens, ip: str, *, is_sure: bool
-    ) -> tuple[Login, str] | None:
-        """The login and its refresh token from now on; None for one that was used up before.
-
-        That ends the login when ``is_sure``. Raises Unauthenticated for one that is of no living login.
-        """
-        now, given, successors = self._clock(), refresh_hash(refresh_token), tokens.successors(refresh_token)
+    async def _exchange(self, login: Login, given: bytes, new: bytes, ip: str) -> Login | None:
+        """Replace the login's token; None when that is not ``given`` any more."""
+        now = self._clock()
+        until = self._expiry(login.created_at, now)
         async with self._db.write() as session:
-            login = await sessions_store.current(session, given, now)
-            if login:
-                until, new = self._expiry(login.created_at, now), refresh_hash(successors[0])
-                login = await sessions_store.exchange(session, login.session_id, given, new, now, until, ip[:MAX_IP])
-            if login:
+            exchanged = await sessions_store.exchange(session, login.session_id, given, new, now, until, ip[:MAX_IP])
+            if exchanged is not None:
                 await sessions_store.forget_used(session, login.session_id, MAX_USED_TOKENS)
-                return login, successors[0]
-            used = await sessions_store.used(session, given, now)
-            if used is None:
-                raise _ended()
-            if used.at >= now - timedelta(seconds=REFRESH_GRACE_SECONDS):
-                # Only the one that was exchanged last has the present token as its successor.
-                for successor in successors:
-                    if refresh_hash(successor) == used.login.refresh_hash:
-                        return used.login, successor
-            if is_sure:
-                await sessions_store.end(session, now, used.login.session_id)
+        return exchanged
+
+    def _present_after(self, found: sessions_store.Found, successors: list[str]) -> str | None:
+        """The login's present token, if the one that was found was exchanged for it a moment ago."""
+        if found.used_at is None or found.used_at < self._clock() - timedelta(seconds=REFRESH_GRACE_SECONDS):
+            return None
+        return next((one for one in successors if refresh_hash(one) == found.login.refresh_hash), None)
+
+    async def _end_reused(self, login: Login, ip: str) -> None:
+        async with self._db.write() as session:
+            if await sessions_store.end(session, self._clock(), login.session_id):
                 await self._audit.note(
-                    session, "refresh_reused", user_id=used.login.user_id, ip=ip, session_id=used.login.session_id
+                    session, "refresh_reused", user_id=login.user_id, ip=ip, session_id=login.session_id
                 )
-        return None
 
     async def living(self, user: Principal) -> Sequence[Login]:
         """The logins of a user that can be used, the one used last first."""

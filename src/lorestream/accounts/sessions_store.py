@@ -12,16 +12,25 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from lorestream.accounts.models import Login, UsedRefreshToken, User
 
 
-class Used(NamedTuple):
-    """A refresh token that was exchanged, and the login that it was of."""
+class Found(NamedTuple):
+    """A living login, and when the refresh token by which it was found was exchanged; None for its present one."""
 
     login: Login
-    at: datetime
+    used_at: datetime | None
 
 
-async def current(session: AsyncSession, token: bytes, at: datetime) -> Login | None:
-    """The living login whose refresh token has this hash now."""
-    return (await session.scalars(select(Login).where(Login.refresh_hash == token, _live(at)))).one_or_none()
+async def find(session: AsyncSession, token: bytes, at: datetime) -> Found | None:
+    """The living login that a refresh token with this hash is or was of."""
+    present = select(Login).where(Login.refresh_hash == token, _live(at))
+    if login := (await session.scalars(present)).one_or_none():
+        return Found(login, None)
+    used = await session.execute(
+        select(Login, UsedRefreshToken.used_at)
+        .join(UsedRefreshToken, UsedRefreshToken.session_id == Login.session_id)
+        .where(UsedRefreshToken.hash == token, _live(at))
+    )
+    row = used.one_or_none()
+    return Found(*row) if row else None
 
 
 async def exchange(
@@ -36,7 +45,6 @@ async def exchange(
         .where(Login.session_id == session_id, Login.refresh_hash == old, _live(at))
         .values(refresh_hash=new, last_used_at=at, expires_at=expires_at, ip=ip)
         .returning(Login)
-        .execution_options(populate_existing=True)
     )
     login = replaced.one_or_none()
     if login is not None:
@@ -52,18 +60,6 @@ async def forget_used(session: AsyncSession, session_id: str, keep: int) -> None
     await session.execute(
         delete(UsedRefreshToken).where(own, UsedRefreshToken.used_at < last.offset(keep - 1).limit(1).scalar_subquery())
     )
-
-
-async def used(session: AsyncSession, token: bytes, at: datetime) -> Used | None:
-    """The living login of a refresh token with this hash that was exchanged before, and when that was."""
-    found = await session.execute(
-        select(Login, UsedRefreshToken.used_at)
-        .join(UsedRefreshToken, UsedRefreshToken.session_id == Login.session_id)
-        .where(UsedRefreshToken.hash == token, _live(at))
-        .execution_options(populate_existing=True)
-    )
-    row = found.one_or_none()
-    return Used(*row) if row else None
 
 
 async def living(session: AsyncSession, user_id: str, at: datetime) -> Sequence[Login]:
