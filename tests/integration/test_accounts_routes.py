@@ -14,7 +14,7 @@ from argon2 import PasswordHasher
 from sqlalchemy import func, select, update
 
 from lorestream.accounts.emails import LOCAL_EMAIL
-from lorestream.accounts.models import Login, User
+from lorestream.accounts.models import AuditEvent, Login, User
 from lorestream.accounts.sessions import MAX_LOGINS_PER_USER
 from tests.fakes.edge import EMAIL, PASSWORD, AccountsServer, accounts_server
 
@@ -177,16 +177,44 @@ async def test_a_login_with_an_outdated_hash_renews_it(server: AccountsServer) -
         assert stored.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
 
 
-async def test_failed_logins_are_limited_per_account_and_per_address(server: AccountsServer) -> None:
+async def test_failed_logins_make_strangers_wait_and_not_the_browser_of_the_owner(server: AccountsServer) -> None:
     await server.register()
     assert {(await server.log_in()).status_code for _ in range(12)} == {200}
+    usual = server.client.cookies["lorestream_device"]
+    server.client.cookies.clear()
     answers = [await server.log_in(password="wrong-one") for _ in range(11)]
     assert [answer.status_code for answer in answers] == [401] * 10 + [429]
-    assert (await server.log_in()).status_code == 429
-    others = [await server.log_in(f"other{number}@example.com") for number in range(19)]
-    assert [answer.status_code for answer in others] == [401] * 18 + [429]
+    assert answers[-1].headers["retry-after"] == "1"
+    assert answers[-1].json()["code"] == "rate_limited"
+    assert (await server.log_in()).status_code == 429, "the right password tells nothing, either"
+    others = [await server.log_in(f"other{number}@example.com") for number in range(21)]
+    assert [answer.status_code for answer in others] == [401] * 20 + [429]
+    assert {**others[-1].json(), "instance": ""} == {**answers[-1].json(), "instance": ""}, "known or not"
+    server.client.cookies.set("lorestream_device", usual)
+    assert [(await server.log_in()).status_code for _ in range(3)] == [200] * 3
+    server.client.cookies.clear()
     server.clock.advance(60)
     assert (await server.log_in()).status_code == 200
+    async with server.db.read() as session:
+        noted = await session.scalars(select(AuditEvent.user_id).where(AuditEvent.kind == "login_throttled"))
+        assert len(noted.all()) == 1, "noted, and not by every refusal"
+
+
+async def test_the_cookie_of_a_known_browser_is_worth_nothing_but_its_bucket(server: AccountsServer) -> None:
+    access, _ = await server.tokens()
+    cookies = {one.name: one for one in server.client.cookies.jar}
+    assert cookies["lorestream_device"].has_nonstandard_attr("HttpOnly")
+    assert cookies["lorestream_device"].get_nonstandard_attr("SameSite") == "strict"
+    usual = server.client.cookies["lorestream_device"]
+    server.client.cookies.clear()
+    server.client.cookies.set("lorestream_device", usual)
+    assert (await server.client.get("/auth/me")).status_code == 401
+    assert (await server.client.post("/auth/refresh")).status_code == 401
+    assert [(await server.log_in(password="wrong-one")).status_code for _ in range(11)] == [401] * 10 + [429]
+    headers = {"Authorization": f"Bearer {access}"}
+    change = {"current_password": "wrong-one", "new_password": "quite another one"}
+    tries = [(await server.client.post("/auth/password", json=change, headers=headers)).status_code for _ in range(11)]
+    assert tries == [422] * 10 + [429], "a stolen login does not guess the password, either"
 
 
 async def test_a_user_keeps_a_bounded_number_of_logins(server: AccountsServer) -> None:

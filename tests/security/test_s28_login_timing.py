@@ -16,7 +16,7 @@ ROUNDS = 60
 async def test_the_same_answer_after_the_same_time(tmp_path: Path) -> None:
     async with accounts_server(tmp_path) as server:
         await server.register()
-        server.accounts._limiter._storage._max_keys = 0  # forget every use: this is about time
+        server.accounts.throttle._backoff._max_keys = 0  # forget every failure: this is about time
         times: dict[str, list[float]] = {EMAIL: [], "nobody@example.com": []}
         answers: dict[str, httpx.Response] = {}
         for _ in range(ROUNDS):

@@ -14,13 +14,14 @@ from lorestream.accounts.emails import MAX_EMAIL_LENGTH
 from lorestream.accounts.models import User
 from lorestream.accounts.service import Options
 from lorestream.accounts.sessions import Issued
+from lorestream.accounts.throttle import DEVICE_SECONDS
 from lorestream.description import problems
 from lorestream.errors import Unauthenticated
 from lorestream.http import Body, client_ip, problem_response
 
 # The prefix makes browsers insist on Secure, Path=/ and no Domain, so that no sibling host can plant the cookie.
-SECURE_COOKIE = "__Host-lorestream_refresh"
-PLAIN_COOKIE = "lorestream_refresh"
+SECURE_PREFIX = "__Host-"
+REFRESH, DEVICE = "lorestream_refresh", "lorestream_device"
 MAX_PASSWORD_LENGTH = 1024
 MAX_INVITATION_LENGTH = 64
 
@@ -119,9 +120,11 @@ async def token(
     password: Annotated[str, Form(max_length=MAX_PASSWORD_LENGTH)],
 ) -> AccessToken:
     """Log in with an OAuth2 password form, urlencoded or multipart."""
-    agent = request.headers.get("user-agent", "")
-    issued = await accounts.login(username, password, client_ip(request), agent)
-    return _answer(request, response, issued)
+    agent, device = request.headers.get("user-agent", ""), request.cookies.get(_cookie_name(request, DEVICE), "")
+    issued = await accounts.login(username, password, client_ip(request), agent, device)
+    answer = _answer(request, response, issued)
+    _set_cookie(request, response, accounts.throttle.device_cookie(username, device), DEVICE_SECONDS, DEVICE)
+    return answer
 
 
 @router.post("/refresh", dependencies=[OwnPages], response_model=AccessToken, responses=problems(401, 403))
@@ -196,8 +199,8 @@ def _is_secure(connection: HTTPConnection) -> bool:
     return bool(connection.scope["scheme"] == "https")
 
 
-def _cookie_name(connection: HTTPConnection) -> str:
-    return SECURE_COOKIE if _is_secure(connection) else PLAIN_COOKIE
+def _cookie_name(connection: HTTPConnection, name: str = REFRESH) -> str:
+    return SECURE_PREFIX + name if _is_secure(connection) else name
 
 
 def _answer(request: Request, response: Response, issued: Issued) -> AccessToken:
@@ -211,8 +214,8 @@ def _clear_cookie(request: Request, response: Response) -> None:
     _set_cookie(request, response, "", 0)
 
 
-def _set_cookie(request: Request, response: Response, value: str, max_age: int) -> None:
+def _set_cookie(request: Request, response: Response, value: str, max_age: int, name: str = REFRESH) -> None:
     secure = _is_secure(request)
     response.set_cookie(
-        _cookie_name(request), value, max_age=max_age, path="/", secure=secure, httponly=True, samesite="strict"
+        _cookie_name(request, name), value, max_age=max_age, path="/", secure=secure, httponly=True, samesite="strict"
     )

@@ -19,15 +19,14 @@ from lorestream.accounts.models import Principal, User
 from lorestream.accounts.password_rules import ADVISED_LENGTH, check_new_password, common_passwords
 from lorestream.accounts.passwords import Passwords
 from lorestream.accounts.sessions import Issued, Sessions
-from lorestream.errors import Conflict, Forbidden, Unauthenticated
+from lorestream.accounts.throttle import Throttle, digest
+from lorestream.errors import Conflict, Forbidden, RateLimited, Unauthenticated
 from lorestream.limits import RateLimiter
 from lorestream.settings import Settings
 
 REGISTER_RATE_OF_ADDRESS = "20/minute"
-# Failed logins only: an office behind one address may come to work at nine. Counted before the password is checked,
-# so that guesses at the same time count, too. The account's is per client address: no stranger locks the owner out.
-LOGIN_RATE_OF_ADDRESS = "30/minute"
-LOGIN_RATE_OF_ACCOUNT = "10/minute"
+# How often a refused guess is noted, of each address and of each account.
+NOTE_RATE = "1/minute"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +63,13 @@ class Accounts:
         self._clock = clock
         self.passwords = Passwords()
         self._keyring = Keyring(settings.data_dir, settings.access_token_seconds, lambda: clock().timestamp())
+        self.throttle = Throttle(limiter.backoff, settings.data_dir)
         self.sessions = Sessions(database, settings, self._keyring, audit, clock)
 
     async def open(self) -> None:
         """Load the secret keys, or make the first one. Raises StartRefused when one of them is not safe."""
         await self._keyring.open()
+        await self.throttle.open()
         await self.passwords.open()
         await asyncio.to_thread(common_passwords)
 
@@ -107,13 +108,13 @@ class Accounts:
             await self._audit.note(session, "registered", user_id=user.user_id, ip=ip)
         return user
 
-    async def login(self, email: str, password: str, ip: str, user_agent: str = "") -> Issued:
-        """Check a password and begin a login.
+    async def login(self, email: str, password: str, ip: str, user_agent: str = "", device: str = "") -> Issued:
+        """Check a password and begin a login. ``device`` is the cookie of ``throttle.device_cookie``, if there is one.
 
         Raises Unauthenticated, the same and after the same time for an unknown email, a disabled user and a wrong
         password; RateLimited or Busy.
         """
-        user = await self._verified(email, password, ip)
+        user = await self._verified(email, password, ip, self.throttle.known_device(email, device))
         if user is None or user.password_hash is None:
             raise Unauthenticated("Wrong email or password.")
         outdated = self.passwords.is_outdated(user.password_hash)
@@ -139,7 +140,7 @@ class Accounts:
 
         Raises InvalidInput, naming ``field``; RateLimited or Busy.
         """
-        user = await self._verified(caller.email, password, ip)
+        user = await self._verified(caller.email, password, ip, caller.session_id)
         if user is None or user.user_id != caller.user_id:
             raise invalid_field(field, "is not your password")
         return user
@@ -170,21 +171,37 @@ class Accounts:
                 await store.add(session, user)
         return Principal(user.user_id, user.email, session_id="")
 
-    async def _verified(self, email: str, password: str, ip: str) -> User | None:
-        """The account whose password this is, under the limits of logins; it takes as long when there is none."""
-        email = normalise_email(email)
-        account = f"{ip} {email}"
-        await self._limiter.check("login", LOGIN_RATE_OF_ADDRESS, ip)
-        await self._limiter.check("login", LOGIN_RATE_OF_ACCOUNT, account)
-        async with self._db.read() as session:
-            user = await store.user_by_email(session, email)
-        stored = user.password_hash if user and user.disabled_at is None else None
-        if not await self.passwords.matches(stored, password):
+    async def _verified(self, email: str, password: str, ip: str, known: str) -> User | None:
+        """The account whose password this is, unless it was guessed at too often; it takes as long when there is none.
+
+        ``known`` is the device or the login of somebody who has proved before that the account is theirs.
+        """
+        try:
+            async with self.throttle.guess(email, ip, known) as guess:
+                user = await self._find(email)
+                stored = user.password_hash if user and user.disabled_at is None else None
+                guess.succeeded = await self.passwords.matches(stored, password)
+        except RateLimited:
+            await self._note_throttled(email, ip)
+            raise
+        if not guess.succeeded:
             await self._audit.record("login_failed", user_id=user.user_id if user else None, ip=ip)
             return None
-        await self._limiter.forgive("login", LOGIN_RATE_OF_ADDRESS, ip)
-        await self._limiter.forgive("login", LOGIN_RATE_OF_ACCOUNT, account)
         return user
+
+    async def _find(self, email: str) -> User | None:
+        async with self._db.read() as session:
+            return await store.user_by_email(session, normalise_email(email))
+
+    async def _note_throttled(self, email: str, ip: str) -> None:
+        # Seldom enough that nobody fills the log by hammering.
+        try:
+            await self._limiter.check("throttled", NOTE_RATE, ip)
+            await self._limiter.check("throttled", NOTE_RATE, digest(normalise_email(email)))
+        except RateLimited:
+            return
+        user = await self._find(email)
+        await self._audit.record("login_throttled", user_id=user.user_id if user else None, ip=ip)
 
     def _needs_invitation(self) -> bool:
         """Whether whoever is not the first must be invited. Raises Forbidden when not even that would help."""
