@@ -78,7 +78,7 @@ class Throttle:
     def known_device(self, email: str, cookie: str) -> str:
         """The device that this cookie names, if it was given to somebody who logged in as ``email``, else nothing."""
         parts = DEVICE.fullmatch(cookie)
-        return parts[1] if parts and hmac.comparedigest(parts[2], self._signature(email, parts[1])) else ""
+        return parts[1] if parts and hmac.compare_digest(parts[2], self._signature(email, parts[1])) else ""
 
     def device_cookie(self, email: str, cookie: str) -> str:
         """The cookie of a browser in which somebody has just logged in; the same again where it has one."""
