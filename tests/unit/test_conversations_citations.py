@@ -45,3 +45,12 @@ def test_a_hostile_answer_is_searched_in_linear_time() -> None:
     for hostile in ("[1" * 100_000, "[1," * 100_000, "“" * 100_000, "." * 100_000, "[1]" * 2_000):
         find(hostile, PASSAGES)
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("unit", ["[1]", "word [1] ", "[1,2] and ", "[1]. "])
+def test_a_model_that_repeats_itself_costs_little(unit: str) -> None:
+    """Per mark a bounded look, however long the sentence around it is."""
+    began = time.process_time()
+    found = find(unit * (200_000 // len(unit)), {1: "word " * 200, 2: "and"})
+    assert len(found) >= 500
+    assert time.process_time() - began < 5

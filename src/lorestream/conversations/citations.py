@@ -15,6 +15,9 @@ _MARK_AFTER_BLANKS = re.compile(r"[^\S\n]{0,8}" + _MARK.pattern)
 _QUOTATION = re.compile(r"[“\"„«]([^“”\"„«»]{12,2000})[”\"“»]")
 # More marks than a person would check; a model that repeats itself must not cost more.
 MAX_MARKS = 500
+# Of a sentence, as much as its support is measured by, and of a row of marks, as much as is looked at for its beginning:
+# both are looked at for every mark.
+MAX_SENTENCE, MAX_ROW = 4000, 200
 
 
 def find(answer: str, passages: Mapping[int, str]) -> list[Citation]:
@@ -25,10 +28,16 @@ def find(answer: str, passages: Mapping[int, str]) -> list[Citation]:
     """
     spans = sentence_spans(answer)
     found: list[Citation] = []
+    supports: dict[tuple[int, int, int], float] = {}
     for mark in islice(_MARK.finditer(answer), MAX_MARKS):
         start, end = _cited_sentence(answer, spans, mark.start(), mark.end())
-        numbers = map(int, re.findall(r"\d+", mark[1]))
-        found += [Citation(n, start, end, support(answer[start:end], passages[n])) for n in numbers if n in passages]
+        for n in map(int, re.findall(r"\d+", mark[1])):
+            if n not in passages:
+                continue
+            key = (n, start, end)
+            if key not in supports:
+                supports[key] = support(answer[start : min(end, start + MAX_SENTENCE)], passages[n])
+            found.append(Citation(n, start, end, supports[key]))
     return found
 
 
@@ -52,5 +61,5 @@ def _cited_sentence(answer: str, spans: list[tuple[int, int]], start: int, end: 
     """The sentence around a mark; a mark that begins its span (after a full stop) belongs to the sentence before."""
     at = bisect_right(spans, (start, len(answer))) - 1
     first, last = spans[at]
-    alone = not _MARK.sub("", answer[first:end]).strip()
+    alone = start - first < MAX_ROW and not _MARK.sub("", answer[first:end]).strip()
     return (spans[at - 1][0], end) if alone and at else (first, max(last, end))
