@@ -15,8 +15,7 @@ _MARK_AFTER_BLANKS = re.compile(r"[^\S\n]{0,8}" + _MARK.pattern)
 _QUOTATION = re.compile(r"[“\"„«]([^“”\"„«»]{12,2000})[”\"“»]")
 # More marks than a person would check; a model that repeats itself must not cost more.
 MAX_MARKS = 500
-# Of a sentence, as much as its support is measured by, and of a row of marks, as much as is looked at for its beginning:
-# both are looked at for every mark.
+# What is looked at for every mark: of its sentence to measure the support, of a row of marks to find its beginning.
 MAX_SENTENCE, MAX_ROW = 4000, 200
 
 
