@@ -103,6 +103,17 @@ async def test_a_removed_document_is_gone(db: Database, index: VectorIndex) -> N
     assert await index.distances(ALICE, unit(1), [1]) == {}
 
 
+async def test_a_removed_owner_is_gone(db: Database, index: VectorIndex) -> None:
+    await add(db, index, ALICE, "a", {1: unit(1)})
+    await add(db, index, BOB, "b", {2: unit(1)})
+    await index.search(ALICE, unit(1), 5)
+    async with db.write() as session:
+        await index.remove_owner(session, ALICE)
+        await index.remove(session, ALICE, "a")
+    assert await index.search(ALICE, unit(1), 5) == []
+    assert [hit.chunk_id for hit in await index.search(BOB, unit(1), 5)] == [2]
+
+
 async def test_nothing_stored_is_nothing_found(db: Database, index: VectorIndex) -> None:
     assert await index.search(ALICE, unit(1), 5) == []
     assert await index.distances(ALICE, unit(1), [1]) == {}

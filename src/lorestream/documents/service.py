@@ -235,6 +235,8 @@ class Documents:
             async with self._db.write() as session:
                 await store.begin_deletion(session, owner_id, doc_id)
             await self._remove(owner_id, doc_id)
+        async with self._db.write() as session:
+            await self._index.remove_owner(session, owner_id)
 
     async def owners(self) -> set[str]:
         """Everybody who has documents, also such that are being deleted."""

@@ -45,6 +45,10 @@ class VectorIndex(Protocol):
         """Remove every vector of a document; nothing happens when there is none."""
         ...
 
+    async def remove_owner(self, session: AsyncSession, owner_id: str) -> None:
+        """Remove every vector of an owner, and whatever else is kept of them."""
+        ...
+
     async def search(self, owner_id: str, query: Vectors, k: int, doc_ids: Sequence[str] | None = None) -> list[Hit]:
         """The ``k`` nearest vectors of the owner (of these documents only, if given), nearest first."""
         ...

@@ -26,6 +26,10 @@ class MemoryIndex:
         """Remove every vector of a document."""
         self._vectors = {chunk_id: kept for chunk_id, kept in self._vectors.items() if kept[:2] != (owner_id, doc_id)}
 
+    async def remove_owner(self, _session: AsyncSession, owner_id: str) -> None:
+        """Remove every vector of an owner."""
+        self._vectors = {chunk_id: kept for chunk_id, kept in self._vectors.items() if kept[0] != owner_id}
+
     async def search(self, owner_id: str, query: Vectors, k: int, doc_ids: Sequence[str] | None = None) -> list[Hit]:
         """The ``k`` nearest vectors of the owner (of these documents only, if given), nearest first."""
         found = {

@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import LargeBinary, delete
+from sqlalchemy import LargeBinary, delete, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
@@ -100,7 +100,16 @@ class SqliteIndex:
     async def remove(self, session: AsyncSession, owner_id: str, doc_id: str) -> None:
         """Remove every vector of a document in the caller's transaction."""
         await session.execute(delete(VectorRow).where(VectorRow.owner_id == owner_id, VectorRow.doc_id == doc_id))
-        await self._changed(session, owner_id)
+        # Raised, never made: what is removed late must not bring a removed owner back.
+        raised = update(RevisionRow).where(RevisionRow.owner_id == owner_id)
+        await session.execute(raised.values(revision=RevisionRow.revision + 1))
+
+    async def remove_owner(self, session: AsyncSession, owner_id: str) -> None:
+        """Remove every vector of an owner, and their revision, in the caller's transaction."""
+        for table in (VectorRow, RevisionRow):
+            await session.execute(delete(table).where(table.owner_id == owner_id))
+        for key in [key for key in self._cache if key[0] == owner_id]:
+            del self._cache[key]
 
     async def search(self, owner_id: str, query: Vectors, k: int, doc_ids: Sequence[str] | None = None) -> list[Hit]:
         """The ``k`` nearest vectors of the owner (of these documents only, if given), nearest first."""
