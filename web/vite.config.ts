@@ -1,7 +1,7 @@
 import react from "@vitejs/plugin-react";
 import { defineConfig } from "vitest/config";
 
-const API_PATHS = ["/auth", "/documents", "/conversations", "/runs", "/models", "/healthz"];
+const API_PATHS = ["/admin/", "/auth", "/documents", "/conversations", "/runs", "/models", "/healthz"];
 
 export default defineConfig({
   plugins: [react()],

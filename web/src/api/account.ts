@@ -3,14 +3,14 @@ import { queryOptions } from "@tanstack/react-query";
 
 import { authorisedFetch, requestJson, sendJson } from "./http";
 import { readProblem, unreachable } from "./problem";
-import type { AccountOptions, KeyView, LimitView, LoginView, NewKey, Page, Scope } from "./types";
+import type { KeyList, KeyMade, LimitList, LoginList, RegistrationOptions, Scope } from "./types";
 
 /** For those who have no account yet. */
-export async function accountOptions(signal: AbortSignal): Promise<AccountOptions> {
+export async function accountOptions(signal: AbortSignal): Promise<RegistrationOptions> {
   const response = await fetch("/auth/options", { signal }).catch(() => null);
   if (!response) throw unreachable();
   if (!response.ok) throw await readProblem(response);
-  return (await response.json()) as AccountOptions;
+  return (await response.json()) as RegistrationOptions;
 }
 
 export const accountOptionsQuery = queryOptions({
@@ -21,19 +21,19 @@ export const accountOptionsQuery = queryOptions({
 
 export const loginsQuery = queryOptions({
   queryKey: ["logins"],
-  queryFn: ({ signal }) => requestJson<Page<LoginView>>("/auth/sessions", { signal }),
+  queryFn: ({ signal }) => requestJson<LoginList>("/auth/sessions", { signal }),
   select: (page) => page.items,
 });
 
 export const keysQuery = queryOptions({
   queryKey: ["keys"],
-  queryFn: ({ signal }) => requestJson<Page<KeyView>>("/auth/keys", { signal }),
+  queryFn: ({ signal }) => requestJson<KeyList>("/auth/keys", { signal }),
   select: (page) => page.items,
 });
 
 export const limitsQuery = queryOptions({
   queryKey: ["limits"],
-  queryFn: ({ signal }) => requestJson<Page<LimitView>>("/auth/limits", { signal }),
+  queryFn: ({ signal }) => requestJson<LimitList>("/auth/limits", { signal }),
   select: (page) => page.items,
   staleTime: 0,
 });
@@ -47,8 +47,8 @@ export const endLogin = (sessionId: string): Promise<void> =>
 
 export const logOutEverywhere = (): Promise<void> => sendJson("/auth/logout-everywhere", "POST");
 
-export const createKey = (name: string, scopes: Scope[], expiresInDays: number | null): Promise<NewKey> =>
-  sendJson<NewKey>("/auth/keys", "POST", {
+export const createKey = (name: string, scopes: Scope[], expiresInDays: number | null): Promise<KeyMade> =>
+  sendJson<KeyMade>("/auth/keys", "POST", {
     name,
     scopes,
     ...(expiresInDays !== null && { expires_in_days: expiresInDays }),

@@ -2,18 +2,21 @@
 import { infiniteQueryOptions, keepPreviousData, type QueryClient } from "@tanstack/react-query";
 
 import { requestJson, sendJson } from "./http";
-import type { AuditEvent, InvitationView, NewInvitation, Page, UserView } from "./types";
+import type { EventList, InvitationList, InvitationMade, UserChange, UserList, UserMade, UserView } from "./types";
 
 const userPath = (userId: string): string => `/admin/users/${encodeURIComponent(userId)}`;
 
 /** A list behind a cursor, whatever it is filtered by. */
-function list<T>(path: string, filter: Record<string, string>) {
+function list<P extends { items: I[]; next_cursor: string | null }, I = P["items"][number]>(
+  path: string,
+  filter: Record<string, string>,
+) {
   return infiniteQueryOptions({
     queryKey: [path, filter],
     queryFn: ({ pageParam, signal }) => {
       const given = Object.entries({ ...filter, cursor: pageParam }).filter(([, value]) => value !== "");
       const query = new URLSearchParams(given).toString();
-      return requestJson<Page<T>>(query ? `${path}?${query}` : path, { signal });
+      return requestJson<P>(query ? `${path}?${query}` : path, { signal });
     },
     initialPageParam: "",
     getNextPageParam: (page) => page.next_cursor,
@@ -22,10 +25,10 @@ function list<T>(path: string, filter: Record<string, string>) {
   });
 }
 
-export const usersQuery = (q = "") => list<UserView>("/admin/users", { q });
-export const invitationsQuery = list<InvitationView>("/admin/invitations", {});
+export const usersQuery = (q = "") => list<UserList>("/admin/users", { q });
+export const invitationsQuery = list<InvitationList>("/admin/invitations", {});
 export const eventsQuery = (kind: string, userId: string) =>
-  list<AuditEvent>("/admin/events", { kind, user_id: userId });
+  list<EventList>("/admin/events", { kind, user_id: userId });
 
 /** Something was done: what is shown of users and events is read again. */
 export const refreshUsers = (client: QueryClient): Promise<unknown> =>
@@ -35,20 +38,19 @@ export const refreshInvitations = (client: QueryClient): Promise<unknown> =>
   client.invalidateQueries({ queryKey: ["/admin/invitations"] });
 
 /** A password is made up where none is given, and told this once. */
-export const addUser = (email: string, isAdmin: boolean): Promise<{ user: UserView; password: string }> =>
+export const addUser = (email: string, isAdmin: boolean): Promise<UserMade> =>
   sendJson("/admin/users", "POST", { email, is_admin: isAdmin });
 
-export const changeUser = (
-  userId: string,
-  change: { disabled: boolean } | { is_admin: boolean } | { limits: Record<string, number> },
-): Promise<UserView> => sendJson(userPath(userId), "PATCH", change);
+/** `limits` stand in the place of all that were set before. */
+export const changeUser = (userId: string, change: UserChange): Promise<UserView> =>
+  sendJson(userPath(userId), "PATCH", change);
 
 export const resetPassword = (userId: string): Promise<{ password: string }> =>
   sendJson(`${userPath(userId)}/reset-password`, "POST");
 
 export const deleteUser = (userId: string): Promise<void> => sendJson(userPath(userId), "DELETE");
 
-export const invite = (email: string, expiresInDays: number): Promise<NewInvitation> =>
+export const invite = (email: string, expiresInDays: number): Promise<InvitationMade> =>
   sendJson("/admin/invitations", "POST", { ...(email && { email }), expires_in_days: expiresInDays });
 
 export const revokeInvitation = (invitationId: string): Promise<void> =>

@@ -1,5 +1,7 @@
+import type { LimitView } from "./types";
+
 /** The limits of a user by their names on the wire, what fills up slowly first. */
-export const LIMIT_LABELS: Readonly<Record<string, string>> = {
+export const LIMIT_LABELS: Readonly<Record<LimitView["name"], string>> = {
   stored_bytes: "Stored files",
   documents: "Documents",
   uploads_per_hour: "Uploads an hour",

@@ -1,7 +1,7 @@
 import type { ReactNode } from "react";
 
 import { logIn, register } from "../../api/session";
-import type { AccountOptions } from "../../api/types";
+import type { RegistrationOptions } from "../../api/types";
 import { useAttempt, type Attempt } from "../../api/use-attempt";
 import { Button } from "../../ui/button";
 import { Field, PasswordField } from "../../ui/field";
@@ -34,7 +34,7 @@ export function LoginForm() {
 }
 
 interface RegisterProps {
-  options: AccountOptions;
+  options: RegistrationOptions;
   invitation: string | null;
 }
 

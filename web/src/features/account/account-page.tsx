@@ -1,6 +1,6 @@
 import { useState } from "react";
 
-import type { AccountOptions } from "../../api/types";
+import type { RegistrationOptions } from "../../api/types";
 import { Logo } from "../../ui/logo";
 import { ThemeToggle } from "../../ui/theme-toggle";
 import styles from "./account-page.module.css";
@@ -34,7 +34,7 @@ export function AccountPage({ notice, invitation }: Props) {
   );
 }
 
-function Card({ options, notice, invitation }: Props & { options: AccountOptions }) {
+function Card({ options, notice, invitation }: Props & { options: RegistrationOptions }) {
   const { first, registration } = options;
   const [registering, setRegistering] = useState(first || (invitation !== null && notice === null));
   return (
@@ -68,7 +68,7 @@ function Card({ options, notice, invitation }: Props & { options: AccountOptions
 }
 
 /** What somebody without an account can do about it. */
-function NewHere({ registration, onRegister }: Pick<AccountOptions, "registration"> & { onRegister: () => void }) {
+function NewHere({ registration, onRegister }: Pick<RegistrationOptions, "registration"> & { onRegister: () => void }) {
   if (registration === "closed") {
     return (
       <p className={styles.switch} data-testid="registration-closed">

@@ -1,10 +1,10 @@
 import { useEffect, useState } from "react";
 
 import { accountOptions } from "../../api/account";
-import type { AccountOptions } from "../../api/types";
+import type { RegistrationOptions } from "../../api/types";
 
 /** Where the server does not tell, it refuses what it does not allow. */
-const UNTOLD: AccountOptions = {
+const UNTOLD: RegistrationOptions = {
   registration: "open",
   first: false,
   password_min_length: 8,
@@ -12,8 +12,8 @@ const UNTOLD: AccountOptions = {
 };
 
 /** How one comes to an account here; null until it is known. */
-export function useAccountOptions(): AccountOptions | null {
-  const [options, setOptions] = useState<AccountOptions | null>(null);
+export function useAccountOptions(): RegistrationOptions | null {
+  const [options, setOptions] = useState<RegistrationOptions | null>(null);
   useEffect(() => {
     const abort = new AbortController();
     accountOptions(abort.signal)

@@ -19,7 +19,7 @@ export function AddUser({ onAdded }: { onAdded: (added: Added) => void }) {
   const { attempt, refuse, problem, fields, busy } = useAttempt();
   const add = async (form: HTMLFormElement) => {
     const { user, password } = await addUser(valueOf(form, "email").trim(), valueOf(form, "is_admin") !== "");
-    onAdded({ email: user.email, password });
+    if (password !== null) onAdded({ email: user.email, password });
     await refreshUsers(client);
   };
   const send = (form: HTMLFormElement) => {

@@ -54,7 +54,7 @@ export function EventsSection({ userId, onShowAll }: Props) {
         {data.map((event) => (
           <Row
             key={event.event_id}
-            icon={KINDS[event.kind]?.icon ?? "list"}
+            icon={KINDS[event.kind].icon}
             title={sentenceOf(event, emailOf)}
             data-testid="event-row"
           >

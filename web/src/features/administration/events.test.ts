@@ -1,9 +1,9 @@
 import { expect, it } from "vitest";
 
-import type { AuditEvent } from "../../api/types";
+import type { EventView } from "../../api/types";
 import { KINDS, sentenceOf } from "./events";
 
-const event = (kind: string, rest: Partial<AuditEvent> = {}): AuditEvent => ({
+const event = (kind: EventView["kind"], rest: Partial<EventView> = {}): EventView => ({
   event_id: "e1",
   at: "2026-05-03T12:00:00Z",
   kind,
@@ -16,7 +16,7 @@ const event = (kind: string, rest: Partial<AuditEvent> = {}): AuditEvent => ({
 const emailOf = (id: string): string | null => ({ u1: "ada@example.com", u2: "ben@example.com" })[id] ?? null;
 
 it("says each kind in a sentence of its own", () => {
-  const said = Object.keys(KINDS).map((kind) => sentenceOf(event(kind), emailOf));
+  const said = Object.keys(KINDS).map((kind) => sentenceOf(event(kind as EventView["kind"]), emailOf));
   expect(new Set(said).size).toBe(said.length);
   for (const sentence of said) expect(sentence).toMatch(/^\S.*\.$/);
 });
@@ -34,5 +34,4 @@ it("names who did it to whom", () => {
 it("has words for accounts that are gone or never were", () => {
   expect(sentenceOf(event("login", { user_id: "0123456789" }), emailOf)).toBe("A deleted account (012345) logged in.");
   expect(sentenceOf(event("login_failed", { user_id: null }), emailOf)).toBe("A login to an unknown account failed.");
-  expect(sentenceOf(event("moon_landed"), emailOf)).toBe("moon landed: ada@example.com.");
 });

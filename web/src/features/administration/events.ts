@@ -1,4 +1,4 @@
-import type { AuditEvent } from "../../api/types";
+import type { EventView } from "../../api/types";
 import type { IconName } from "../../ui/icon";
 
 interface Names {
@@ -18,7 +18,7 @@ interface Kind {
 const by = ({ actor }: Names): string => actor ?? "The command line";
 const named = (value: unknown): string => (typeof value === "string" && value !== "" ? ` “${value}”` : "");
 
-export const KINDS: Readonly<Record<string, Kind>> = {
+export const KINDS: Readonly<Record<EventView["kind"], Kind>> = {
   registered: { label: "Registered", icon: "user", say: ({ user }) => `${user} registered.` },
   login: { label: "Logged in", icon: "laptop", say: ({ user }) => `${user} logged in.` },
   login_failed: { label: "Login failed", icon: "warning", say: ({ user }) => `A login to ${user} failed.` },
@@ -89,11 +89,11 @@ export const KINDS: Readonly<Record<string, Kind>> = {
 };
 
 /** What happened, in a sentence. `emailOf` knows the accounts that there still are. */
-export function sentenceOf(event: AuditEvent, emailOf: (userId: string) => string | null): string {
+export function sentenceOf(event: EventView, emailOf: (userId: string) => string | null): string {
   const { kind, user_id: userId, actor_id: actorId, details } = event;
   const name = (id: string): string => emailOf(id) ?? `a deleted account (${id.slice(0, 6)})`;
   const user = userId === null ? "an unknown account" : name(userId);
   const actor = actorId === null || actorId === userId ? null : name(actorId);
-  const said = KINDS[kind]?.say({ user, actor, details }) ?? `${kind.replaceAll("_", " ")}: ${user}.`;
+  const said = KINDS[kind].say({ user, actor, details });
   return said.replace(/^a(?=n? (deleted|unknown) )/, "A");
 }

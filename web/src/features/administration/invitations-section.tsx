@@ -4,7 +4,7 @@ import { useState } from "react";
 import { accountOptionsQuery } from "../../api/account";
 import { invitationsQuery, invite, refreshInvitations, revokeInvitation } from "../../api/admin";
 import { messageOf } from "../../api/problem";
-import type { InvitationView, NewInvitation } from "../../api/types";
+import type { InvitationView, InvitationMade } from "../../api/types";
 import { useAttempt } from "../../api/use-attempt";
 import { announce } from "../../ui/announcer";
 import { Button } from "../../ui/button";
@@ -29,12 +29,12 @@ const ABOUT = {
   closed: "Registration is closed on this server: set it to “invite”, or add the accounts yourself.",
 };
 
-const linkOf = ({ code }: NewInvitation): string => `${location.origin}/#invitation=${code}`;
+const linkOf = ({ code }: InvitationMade): string => `${location.origin}/#invitation=${code}`;
 
 export function InvitationsSection() {
   const { data = [], error, isPending, hasNextPage, isFetching, fetchNextPage } = useInfiniteQuery(invitationsQuery);
   const { data: options } = useQuery(accountOptionsQuery);
-  const [made, setMade] = useState<NewInvitation | null>(null);
+  const [made, setMade] = useState<InvitationMade | null>(null);
   const [doomed, setDoomed] = useState<InvitationView | null>(null);
   const { attempt, problem } = useAttempt();
   const client = useQueryClient();
@@ -89,7 +89,7 @@ export function InvitationsSection() {
   );
 }
 
-function InviteForm({ onMade }: { onMade: (made: NewInvitation) => void }) {
+function InviteForm({ onMade }: { onMade: (made: InvitationMade) => void }) {
   const client = useQueryClient();
   const { attempt, refuse, problem, fields, busy } = useAttempt();
   const create = async (form: HTMLFormElement) => {

@@ -3,7 +3,7 @@ import { useState } from "react";
 
 import { createKey, keysQuery, revokeKey } from "../../api/account";
 import { messageOf } from "../../api/problem";
-import type { KeyView, NewKey, Scope } from "../../api/types";
+import type { KeyView, KeyMade, Scope } from "../../api/types";
 import { useAttempt } from "../../api/use-attempt";
 import { announce } from "../../ui/announcer";
 import { Button } from "../../ui/button";
@@ -31,7 +31,7 @@ const LIVES = [
 
 export function KeysSection() {
   const { data: keys = [], error, isPending } = useQuery(keysQuery);
-  const [made, setMade] = useState<NewKey | null>(null);
+  const [made, setMade] = useState<KeyMade | null>(null);
   const [doomed, setDoomed] = useState<KeyView | null>(null);
   const client = useQueryClient();
   const { attempt, problem } = useAttempt();
@@ -82,7 +82,7 @@ export function KeysSection() {
   );
 }
 
-function KeyForm({ onMade }: { onMade: (key: NewKey) => void }) {
+function KeyForm({ onMade }: { onMade: (key: KeyMade) => void }) {
   const client = useQueryClient();
   const { attempt, refuse, problem, fields, busy } = useAttempt();
   const create = async (form: HTMLFormElement, scopes: Scope[]) => {

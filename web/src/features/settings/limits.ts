@@ -18,13 +18,12 @@ export interface LimitWords {
 
 /** The limits of a user in words, what fills up slowly first. */
 export function inWords(limits: readonly LimitView[], now = new Date()): LimitWords[] {
-  const known = limits.filter(({ name }) => name in LIMIT_LABELS);
-  return known.sort((a, b) => ORDER.indexOf(a.name) - ORDER.indexOf(b.name)).map((limit) => words(limit, now));
+  return limits.toSorted((a, b) => ORDER.indexOf(a.name) - ORDER.indexOf(b.name)).map((limit) => words(limit, now));
 }
 
 function words({ name, limit, used, resets_at: resetsAt }: LimitView, now: Date): LimitWords {
   const show = name === "stored_bytes" ? formatBytes : formatCount;
-  const label = LIMIT_LABELS[name] ?? name;
+  const label = LIMIT_LABELS[name];
   if (limit === 0) return { name, label, used: show(used), left: "No limit.", share: null, full: false };
   const remaining = Math.max(0, limit - used);
   const full = remaining === 0;
