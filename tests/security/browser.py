@@ -15,7 +15,7 @@ REPORT = "addEventListener('securitypolicyviolation', e => (window.__breaches ??
 # Everything in the page that runs, fetches, embeds or leads anywhere by itself.
 INSPECT = """() => {
   const all = [...document.querySelectorAll('*')];
-  const names = 'script iframe object embed base meta link form frame applet template style'.split(' ');
+  const names = 'script iframe object embed base meta frame applet template style'.split(' ');
   const outside = (u) => u && !u.startsWith(location.origin + '/') && !u.startsWith('data:') && !u.startsWith('blob:');
   return {
     tags: Object.fromEntries(names.map((n) => [n, document.getElementsByTagName(n).length])),
@@ -24,10 +24,10 @@ INSPECT = """() => {
       .map((e) => e.getAttribute('href') ?? e.getAttribute('xlink:href') ?? '')
       .filter((h) => h && !/^(https?:\\/\\/|mailto:|\\/|#)/i.test(h)),
     unsafe: [...document.querySelectorAll('a[target=_blank]')].filter((e) => !e.rel.includes('noopener')).length,
-    sources: all.map((e) => e.currentSrc || e.src || e.poster || e.data || '')
+    sources: all.map((e) => e.currentSrc || e.src || e.poster || e.data || (e.tagName === 'LINK' ? e.href : '') || '')
       .filter((u) => typeof u === 'string' && outside(u)),
     backgrounds: all.map((e) => getComputedStyle(e).backgroundImage).filter((b) => b.includes('http')),
-    pings: document.querySelectorAll('[ping], [formaction], [srcdoc], [http-equiv]').length,
+    pings: document.querySelectorAll('[ping], [action], [formaction], [srcdoc], [http-equiv]').length,
     breaches: window.__breaches ?? [],
     stored: JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, Object.keys(window)]),
   };

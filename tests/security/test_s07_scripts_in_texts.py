@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from html import escape
 from typing import Any
 
@@ -10,8 +12,8 @@ import httpx
 import pytest
 from playwright.async_api import expect
 
-from lorestream.main import PAGES
 from tests.e2e.page import PASSWORD, WAIT_MS, House, ask, register
+from tests.fakes.server import RunningServer
 from tests.fakes.upstream import Finish, Say
 from tests.security.browser import Watched, watched
 from tests.security.listener import listening
@@ -23,6 +25,22 @@ EVIL_EMAIL = "'onload=alert`80`{{7*7}}${8}&lt/x@example.com"
 EVIL_NAME = "<img src=x onerror=alert(81)>\"'`${alert(82)}"
 EVIL_TITLE = "</title><script>alert(83)</script><svg onload=alert(84)>"
 QUESTION = "What do the payloads say about the kettle? <script>alert(85)</script> [run](javascript:alert(86))"
+# Every other place where one of the texts is shown, and what is there once the page has come.
+PLACES = {
+    "/": "alert(83)",
+    "/library": "alert(83)",
+    "/settings": EVIL_EMAIL.lower(),
+    "/settings#security": "Log out everywhere",
+    "/settings#keys": "alert(81)",
+    "/administration": EVIL_EMAIL.lower(),
+    "/administration#events": EVIL_EMAIL.lower(),
+}
+
+
+def make_administrator(server: RunningServer) -> None:
+    """So that the page of the administration is there."""
+    with closing(sqlite3.connect(server.data_dir / "lorestream.db", timeout=10)) as database, database:
+        database.execute("UPDATE users SET is_admin = 1 WHERE email = ?", (EVIL_EMAIL.lower(),))
 
 
 def check(seen: Watched, found: dict[str, Any], before: dict[str, Any], url: str) -> None:
@@ -88,9 +106,13 @@ async def test_sixty_payloads_by_every_way_into_the_page(house: House) -> None:
                 exported = await http.get(f"{path}/export", params={"format": form})
                 assert exported.headers["content-disposition"].startswith("attachment;")
                 assert exported.headers["x-content-type-options"] == "nosniff"
-        for place in [f"/c/{conversation['conversation_id']}", *(place for place in PAGES if "{" not in place)]:
+            named = {"name": EVIL_NAME, "scopes": ["read"]}
+            (await http.post("/auth/keys", json=named)).raise_for_status()
+        await asyncio.to_thread(make_administrator, server)
+        for place, text in {f"/c/{conversation['conversation_id']}": "alert(83)", **PLACES}.items():
+            await page.goto("about:blank")
             await page.goto(server.url + place)
-            await expect(page.get_by_text("alert(83)").first).to_be_attached(timeout=WAIT_MS)
+            await expect(page.get_by_text(text).first).to_be_attached(timeout=WAIT_MS)
             check(seen, await seen.inspect(), before, server.url)
         assert outside.hits == []
 
