@@ -15,6 +15,8 @@ _MARK_AFTER_BLANKS = re.compile(r"[^\S\n]{0,8}" + _MARK.pattern)
 _QUOTATION = re.compile(r"[“\"„«]([^“”\"„«»]{12,2000})[”\"“»]")
 # More marks than a person would check; a model that repeats itself must not cost more.
 MAX_MARKS = 500
+# Characters of an answer in which citations are looked for, on the event loop: more than the longest that is asked for.
+MAX_ANSWER = 128 * 1024
 # What is looked at for every mark: of its sentence to measure the support, of a row of marks to find its beginning.
 MAX_SENTENCE, MAX_ROW = 4000, 200
 
@@ -25,6 +27,7 @@ def find(answer: str, passages: Mapping[int, str]) -> list[Citation]:
     ``passages`` maps the numbers given before generation to the passages' whole texts. A citation's range is the
     sentence that it stands in or follows, as character offsets in the answer.
     """
+    answer = answer[:MAX_ANSWER]
     spans = sentence_spans(answer)
     found: list[Citation] = []
     supports: dict[tuple[int, int, int], float] = {}
