@@ -82,6 +82,7 @@ GROUPS: dict[str, dict[int, tuple[str, str]]] = {
         44: ("It stands still.", "It logs that, is not ready for a while, and the streams go on."),
         45: ("Stop reaches another worker than the answer's.", "It stops within 500 ms."),
         48: ("It has no file descriptors left.", "New connections are refused, open streams live, it recovers."),
+        49: ("Two hundred people log in at once.", "Some get 503 with `Retry-After`; the streams do not notice."),
         50: ("The clock jumps by an hour.", "Streams, timeouts and leases do not notice."),
     },
     "Redis": {
