@@ -18,8 +18,9 @@ async def server(tmp_path: Path) -> AsyncIterator[AccountsServer]:
 
 
 def attributes(answer: httpx.Response) -> set[str]:
-    """The cookie's name and attributes, without its value and its age."""
-    pair, *rest = answer.headers["set-cookie"].split("; ")
+    """The refresh cookie's name and attributes, without its value and its age."""
+    [cookie] = [one for one in answer.headers.get_list("set-cookie") if "lorestream_refresh=" in one]
+    pair, *rest = cookie.split("; ")
     return {pair.split("=")[0], *(part for part in rest if not part.startswith(("Max-Age", "expires")))}
 
 
@@ -55,6 +56,39 @@ async def test_a_cookie_that_another_tab_replaced_a_moment_ago_ends_the_login_to
     server.client.cookies.clear()
     await server.client.post("/auth/logout", headers={"Cookie": f"lorestream_refresh={first}"})
     assert (await server.refresh(second)).status_code == 401
+
+
+async def test_any_token_of_a_login_that_ended_is_refused_and_is_no_theft(server: AccountsServer) -> None:
+    _, first = await server.tokens()
+    second = (await server.refresh(first)).cookies["lorestream_refresh"]
+    server.clock.advance(60)
+    third = (await server.refresh(second)).cookies["lorestream_refresh"]
+    server.client.cookies.clear()
+    await server.client.post("/auth/logout", headers={"Cookie": f"lorestream_refresh={third}"})
+    for token in (first, second, third):
+        answer = await server.refresh(token)
+        assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+        assert "Max-Age=0" in answer.headers["set-cookie"]
+    assert await server.events("refresh_reused") == 0
+    assert await server.events("logout") == 1
+
+
+async def test_every_answer_that_ends_the_callers_login_clears_its_cookie(server: AccountsServer) -> None:
+    assert (await server.register()).status_code == 201
+    for method, path in (
+        ("POST", "/auth/logout"),
+        ("POST", "/auth/logout-everywhere"),
+        ("DELETE", "/auth/sessions/{}"),
+    ):
+        login = await server.log_in()
+        access = {"Authorization": f"Bearer {login.json()['access_token']}"}
+        items = (await server.client.get("/auth/sessions", headers=access)).json()["items"]
+        own = next(item["session_id"] for item in items if item["current"])
+        answer = await server.client.request(method, path.format(own), headers=access)
+        assert answer.status_code == 204
+        assert attributes(answer) == attributes(login)
+        assert "Max-Age=0" in answer.headers["set-cookie"]
+        assert (await server.client.get("/auth/me", headers=access)).status_code == 401
 
 
 async def test_other_logins_of_the_user_go_on(server: AccountsServer) -> None:
