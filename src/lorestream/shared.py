@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-STEP_SECONDS = 0.25
+STEP_SECONDS = 0.5
 RETRY_SECONDS = 2.0
 # Steps at the same time; for one more Redis counts as unreachable.
 MAX_CONNECTIONS = 512
@@ -28,8 +28,10 @@ PREFIX = "lorestream:counts"
 class SharedCounts:
     """One worker's way to the counts of all. Built without I/O; it connects when it is used."""
 
-    def __init__(self, url: str, clock: Callable[[], float] = time.monotonic) -> None:
-        """``url`` begins with redis://, rediss:// or unix://."""
+    def __init__(
+        self, url: str, clock: Callable[[], float] = time.monotonic, step_seconds: float = STEP_SECONDS
+    ) -> None:
+        """``url`` begins with redis://, rediss:// or unix://; ``clock`` says when to try again after a failure."""
         if url.startswith("unix://"):
             url = f"redis+{url}"  # the name that ``limits`` has for it
         self.windows = RedisStorage(
@@ -37,8 +39,8 @@ class SharedCounts:
             implementation="redispy",
             key_prefix=PREFIX,
             protocol=2,
-            socket_connect_timeout=STEP_SECONDS,
-            socket_timeout=STEP_SECONDS,
+            socket_connect_timeout=step_seconds,
+            socket_timeout=step_seconds,
             max_connections=MAX_CONNECTIONS,
         )
         bridge: Any = self.windows.bridge

