@@ -118,7 +118,7 @@ async def test_cross_tenant_retrieval(house: House) -> None:
 
 
 async def test_stale_permissions(house: House) -> None:
-    """What one may no longer see is gone at once: a document of a conversation, and everything after a logout."""
+    """What one may no longer see is gone at once: a deleted document, and everything after a logout or a disabling."""
     async with user_of(house.server, "carol@example.com") as carol:
         doc_id = await house.upload(carol, "plan.md", b"The plan is to plant nine elms.")
         await house.upload(carol, "other.md", b"The plan of the other garden has two oaks.")
@@ -131,6 +131,14 @@ async def test_stale_permissions(house: House) -> None:
         assert (await carol.http.post("/auth/logout")).status_code == 204
         for path in (thread.path, "/documents/", f"/documents/{doc_id}", "/query/stream/?question=What"):
             assert (await carol.http.get(path)).status_code == 401
+    # Alice is the first user, and so the administrator.
+    async with user_of(house.server, "dave@example.com") as dave:
+        me = (await dave.http.get("/auth/me")).json()["user_id"]
+        await house.upload(dave, "plan.md", b"The plan is to plant four birches.")
+        assert "four birches" in (await dave.answer("What is the plan?")).text
+        (await house.alice.http.patch(f"/admin/users/{me}", json={"disabled": True})).raise_for_status()
+        for path in ("/documents/", "/query/stream/?question=What"):
+            assert (await dave.http.get(path)).status_code == 401
 
 
 async def test_cache_leakage(house: House) -> None:

@@ -17,6 +17,10 @@ ALLOWED = {
     "ollama": {("GET", "/api/tags"), ("POST", "/api/chat"), ("POST", "/api/embed")},
     "openai": {("GET", "/v1/models"), ("POST", "/v1/chat/completions"), ("POST", "/v1/embeddings")},
 }
+FIELDS = {
+    "ollama": {"model", "messages", "stream", "truncate", "shift", "options"},
+    "openai": {"model", "messages", "stream", "stream_options", "max_tokens", "temperature"},
+}
 # What Ollama and its kin also answer, without asking who is there.
 OTHERS = [
     "/api/create", "/api/pull", "/api/push", "/api/delete", "/api/copy", "/api/show", "/api/ps", "/api/blobs/sha256:0",
@@ -45,6 +49,8 @@ async def test_only_three_paths_are_ever_asked(tmp_path: Path, models_dir: Path,
                     answer = await client.http.request(method, path, json={} if method == "POST" else None)
                     assert answer.status_code in {401, 403, 404, 405, 422}, f"{method} {path}: {answer.text[:200]}"
             assert len(model.requests) == before
+        for request in model.chats:
+            assert set(request.json) == FIELDS[kind], "no tools, no functions, nothing of a user's"
         asked = {(request.method, request.path) for request in model.requests}
         assert asked <= ALLOWED[kind]
         assert {path for _, path in asked} >= {path for method, path in ALLOWED[kind] if method == "POST"}
