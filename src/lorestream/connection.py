@@ -133,8 +133,8 @@ class Gate:
         return any(address in network for network in self._exempt)
 
 
-class _Unread:
-    """What an answer writes to while its request is still being read: closing it lets the client read the answer."""
+class _LastAnswer:
+    """What an answer writes to while the client may still be sending: closing it lets the client read the answer."""
 
     def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
         self.write, self.is_closing, self.close = transport.write, transport.is_closing, close
@@ -159,7 +159,8 @@ class ClientConnection(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._reading: Literal["nothing", "head", "body"] = "nothing"
         self._reason: LorestreamError = BadRequest()
-        self._refused = False
+        # Refused: our last word is said. Deaf: other answers go out before we close.
+        self._refused = self._deaf = False
         self._keep_alive = True
         self._answering: RequestResponseCycle | None = None
         self._head_bytes = self._raw_bytes = self._fields = self._dropped = 0
@@ -200,11 +201,13 @@ class ClientConnection(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         for start in range(0, len(data), PIECE_BYTES):
             piece = data[start : start + PIECE_BYTES]
-            if self._refused:
+            if self.transport.is_closing():
+                return
+            if self._refused or self._deaf:
                 self._drop(len(piece))
-            elif not self.transport.is_closing():
+            else:
                 self._parse(piece)
-        if self._timer is None and not self._refused:
+        if self._timer is None and not (self._refused or self._deaf):
             if self._reading == "body":
                 self._set_timer(self._limits.body_grace_seconds / 8, self._look_at_body)
             elif self._reading == "head" or self.cycle is None or self.cycle.response_complete:
@@ -259,8 +262,7 @@ class ClientConnection(HttpToolsProtocol):
             # What follows a request for another protocol may be that protocol's.
             self._keep_alive = self.cycle.keep_alive and not self.parser.should_upgrade()
             # An answer to what has not been read ends the connection: where would the next request begin?
-            self.cycle.keep_alive = False
-            self.cycle.transport = cast("asyncio.Transport", _Unread(self.transport, self._linger))
+            self._answer_last()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._answering = cycle
@@ -351,8 +353,12 @@ class ClientConnection(HttpToolsProtocol):
         if self._refused:
             return
         waiting = self.cycle is not None and not self.cycle.response_complete
-        if self.pipeline or (waiting and (self._reading != "body" or self.cycle.response_started)):
-            # Other answers are due before this one; within them it would be taken for a part of them.
+        if waiting and self._reading != "body":
+            # Other answers are due, and within them this one would be taken for a part of them.
+            self._deaf, self._reading = True, "nothing"
+            self._answer_last()
+            return
+        if self.pipeline or (waiting and self.cycle.response_started):
             self._break_off()
             return
         self.transport.write(_refusal(error, self.server_state.default_headers))
@@ -360,6 +366,11 @@ class ClientConnection(HttpToolsProtocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self._linger()
+
+    def _answer_last(self) -> None:
+        """Let the answer to the newest request be the last, and be read."""
+        self.cycle.keep_alive = False
+        self.cycle.transport = cast("asyncio.Transport", _LastAnswer(self.transport, self._linger))
 
     def _linger(self) -> None:
         if self._refused or self.transport.is_closing():
@@ -377,7 +388,7 @@ class ClientConnection(HttpToolsProtocol):
     def _drop(self, size: int) -> None:
         self._dropped += size
         if self._dropped > LINGER_BYTES:
-            self.flow.pause_reading()
+            (self.flow.pause_reading if self._refused else self._break_off)()
 
     def _end_watch(self) -> None:
         if self._timer is not None:
