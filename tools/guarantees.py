@@ -70,7 +70,11 @@ GROUPS: dict[str, dict[int, tuple[str, str]]] = {
         30: ("It resumes with a false cursor.", "409 for another run's or a future one, 422 for nonsense."),
         31: ("Two tabs follow an answer and one stops it.", "Both get the same last event with the same number."),
         32: ("It sends the same request twice.", "One answer, replayed; another body under the same id is 409."),
+        33: ("Its head or its body comes a byte at a time, 500 times over.", "408 and closed; others notice nothing."),
+        34: ("Its head has 16 MB, or 100 000 fields.", "431 and closed; the memory stays as it was."),
         35: ("It opens too many streams.", "429 for the one too many; the open ones go on."),
+        36: ("Its upload is cut, or never ends.", "No document, no temporary file after 60 s, nothing counted."),
+        37: ("Its body is longer than it says, or than is taken.", "400 or 413, at the latest at the limit."),
     },
     "The process": {
         38: ("It is killed during an answer.", "Interrupted within 15 s, at most a second of text lost."),
