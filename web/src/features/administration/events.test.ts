@@ -25,9 +25,12 @@ it("names who did it to whom", () => {
   expect(sentenceOf(event("user_disabled", { actor_id: "u2" }), emailOf)).toBe(
     "ben@example.com disabled ada@example.com.",
   );
-  expect(sentenceOf(event("user_disabled"), emailOf)).toBe("The command line disabled ada@example.com.");
-  expect(sentenceOf(event("key_created", { details: { name: "backup" } }), emailOf)).toBe(
-    "ada@example.com made the API key “backup”.",
+  expect(sentenceOf(event("user_disabled", { details: { by: "command line" } }), emailOf)).toBe(
+    "The command line disabled ada@example.com.",
+  );
+  expect(sentenceOf(event("account_deleted"), emailOf)).toBe("ada@example.com deleted their own account.");
+  expect(sentenceOf(event("key_created", { details: { scopes: ["read", "ask"] } }), emailOf)).toBe(
+    "ada@example.com made an API key (read, ask).",
   );
 });
 

@@ -2,8 +2,12 @@ import type { EventView } from "../../api/types";
 import type { IconName } from "../../ui/icon";
 
 interface Names {
+  /** Whose account it is. */
   user: string;
-  actor: string | null;
+  /** Who did it. */
+  by: string;
+  /** The account, as what was done to it is said of it. */
+  whom: string;
   details: Readonly<Record<string, unknown>>;
 }
 
@@ -14,9 +18,8 @@ interface Kind {
   say: (names: Names) => string;
 }
 
-/** Where nobody is named as having done it, it was done on the server itself. */
-const by = ({ actor }: Names): string => actor ?? "The command line";
-const named = (value: unknown): string => (typeof value === "string" && value !== "" ? ` “${value}”` : "");
+/** "(read, ask)" */
+const within = (scopes: unknown): string => (Array.isArray(scopes) ? ` (${scopes.join(", ")})` : "");
 
 export const KINDS: Readonly<Record<EventView["kind"], Kind>> = {
   registered: { label: "Registered", icon: "user", say: ({ user }) => `${user} registered.` },
@@ -43,48 +46,48 @@ export const KINDS: Readonly<Record<EventView["kind"], Kind>> = {
   password_reset: {
     label: "Password reset",
     icon: "key",
-    say: (names) => `${by(names)} reset the password of ${names.user}.`,
+    say: ({ by, whom }) => `${by} reset the password of ${whom}.`,
   },
   key_created: {
     label: "Key made",
     icon: "key",
-    say: ({ user, details }) => `${user} made the API key${named(details.name)}.`,
+    say: ({ user, details }) => `${user} made an API key${within(details.scopes)}.`,
   },
   key_revoked: {
     label: "Key revoked",
     icon: "key",
-    say: ({ user, details }) => `${user} revoked the API key${named(details.name)}.`,
+    say: ({ user }) => `${user} revoked an API key.`,
   },
   keys_rotated: { label: "Signing keys renewed", icon: "retry", say: () => "The signing keys were renewed." },
   invitation_created: {
     label: "Invitation made",
     icon: "mail",
-    say: (names) => `${by(names)} made an invitation.`,
+    say: ({ by }) => `${by} made an invitation.`,
   },
   invitation_revoked: {
     label: "Invitation revoked",
     icon: "mail",
-    say: (names) => `${by(names)} revoked an invitation.`,
+    say: ({ by }) => `${by} revoked an invitation.`,
   },
-  user_added: { label: "Account added", icon: "user", say: (names) => `${by(names)} added ${names.user}.` },
-  user_disabled: { label: "Account disabled", icon: "close", say: (names) => `${by(names)} disabled ${names.user}.` },
-  user_enabled: { label: "Account enabled", icon: "check", say: (names) => `${by(names)} enabled ${names.user}.` },
+  user_added: { label: "Account added", icon: "user", say: ({ by, whom }) => `${by} added ${whom}.` },
+  user_disabled: { label: "Account disabled", icon: "close", say: ({ by, whom }) => `${by} disabled ${whom}.` },
+  user_enabled: { label: "Account enabled", icon: "check", say: ({ by, whom }) => `${by} enabled ${whom}.` },
   admin_granted: {
     label: "Made administrator",
     icon: "shield",
-    say: (names) => `${by(names)} made ${names.user} an administrator.`,
+    say: ({ by, whom }) => `${by} made ${whom} an administrator.`,
   },
-  admin_revoked: { label: "Made member", icon: "shield", say: (names) => `${by(names)} made ${names.user} a member.` },
+  admin_revoked: { label: "Made member", icon: "shield", say: ({ by, whom }) => `${by} made ${whom} a member.` },
   limits_changed: {
     label: "Limits changed",
     icon: "gauge",
-    say: (names) => `${by(names)} changed the limits of ${names.user}.`,
+    say: ({ by, whom }) => `${by} changed the limits of ${whom}.`,
   },
   account_exported: { label: "Data exported", icon: "save", say: ({ user }) => `${user} exported their data.` },
   account_deleted: {
     label: "Account deleted",
     icon: "trash",
-    say: ({ user, actor }) => (actor === null ? `${user} was deleted by its owner.` : `${actor} deleted ${user}.`),
+    say: ({ by, whom }) => `${by} deleted ${whom}.`,
   },
 };
 
@@ -93,7 +96,9 @@ export function sentenceOf(event: EventView, emailOf: (userId: string) => string
   const { kind, user_id: userId, actor_id: actorId, details } = event;
   const name = (id: string): string => emailOf(id) ?? `a deleted account (${id.slice(0, 6)})`;
   const user = userId === null ? "an unknown account" : name(userId);
-  const actor = actorId === null || actorId === userId ? null : name(actorId);
-  const said = KINDS[kind].say({ user, actor, details });
+  // Where nobody else is named, it was the user, unless it was done on the server itself.
+  const self = actorId === null && details.by !== "command line";
+  const by = self ? user : actorId === null ? "The command line" : name(actorId);
+  const said = KINDS[kind].say({ user, by, whom: self ? "their own account" : user, details });
   return said.replace(/^a(?=n? (deleted|unknown) )/, "A");
 }

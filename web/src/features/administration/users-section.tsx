@@ -34,7 +34,7 @@ const QUESTIONS: Record<Exclude<Doing, "limits" | "enable">, (email: string) => 
   demote: (email) => ["Make a member?", `${email} will no longer see the administration.`, "Make member"],
   reset: (email) => [
     "Reset the password?",
-    `A new one is made up for ${email} and shown to you once. Every login of theirs ends.`,
+    `A new one is made up for ${email} and shown to you once. Every login and every API key of theirs ends.`,
     "Reset password",
   ],
   delete: (email) => [

@@ -98,3 +98,14 @@ it("shows the new branch where an older one was looked at", () => {
   session.ask("c1", null, "Why not?");
   expect(choicesIn(session.getLive(), "c1").has(null)).toBe(false);
 });
+
+it("gives back the questions that the server has not taken, and only those", async () => {
+  const refused = opened(401);
+  refused.session.ask("c1", null, "Will this be lost?");
+  await vi.waitFor(() => expect(refused.changed).toEqual(["c1"]));
+  expect(refused.session.close()).toEqual([{ conversationId: "c1", question: "Will this be lost?" }]);
+  const taken = opened();
+  taken.session.ask("c1", null, "And this?");
+  await vi.waitFor(() => expect(taken.changed).toEqual(["c1"]));
+  expect(taken.session.close()).toEqual([]);
+});

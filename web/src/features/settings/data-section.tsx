@@ -119,7 +119,7 @@ function DeleteDialog({ onClose }: { onClose: () => void }) {
         />
         <p role="alert">{problem}</p>
         <DialogButtons>
-          <Button onClick={onClose}>Keep my account</Button>
+          <Button onClick={onClose}>Cancel</Button>
           <Button type="submit" kind="danger" disabled={busy} data-testid="delete-confirm">
             Delete everything
           </Button>

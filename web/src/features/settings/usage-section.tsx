@@ -12,7 +12,7 @@ const REFRESH_MS = 10_000;
 export function UsageSection() {
   const { data = [], error } = useQuery({ ...limitsQuery, refetchInterval: REFRESH_MS });
   return (
-    <Panel title="Your limits" about="An administrator can raise them. What is full stops nobody else.">
+    <Panel title="Your limits" about="What you may use, and what is left of it. An administrator can change it.">
       <Alert>{error && messageOf(error)}</Alert>
       <ul className={styles.limits} aria-label="Limits">
         {inWords(data).map(({ name, label, used, left, share, full }) => (
