@@ -262,6 +262,16 @@ def test_an_archive_of_something_else_is_not_a_word_document(file: Path) -> None
         docx.parse(file)
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, 97])
+def test_a_word_document_packed_as_none_is_refused(file: Path, method: int) -> None:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED if method == 97 else method) as archive:
+        archive.writestr("word/document.xml", "<x/>")
+        archive.filelist[0].compress_type = method
+    with pytest.raises(DocumentFailed, match="packed in a way") as failed:
+        docx.parse(file)
+    assert failed.value.code == "broken"
+
+
 @pytest.mark.parametrize(
     "parts",
     [

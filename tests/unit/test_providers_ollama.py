@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from lorestream.errors import ModelNotFound
+from lorestream.errors import ModelNotFound, ModelProtocolError
 from lorestream.providers.base import ChatMessage, Delta, Generation, Prompt
 from lorestream.providers.ollama import OllamaModel
 from lorestream.providers.upstream import Endpoint
@@ -54,4 +54,11 @@ async def test_a_missing_model_comes_with_the_command_that_gets_it() -> None:
     async with FakeUpstream("ollama") as fake:
         fake.play(Raw(b'{"error":"model \\"tiny\\" not found, try pulling it first"}'), status=404)
         with pytest.raises(ModelNotFound, match="ollama pull tiny"):
+            await collect(fake)
+
+
+async def test_bytes_that_are_not_utf8_are_a_broken_protocol() -> None:
+    async with FakeUpstream("ollama") as fake:
+        fake.play(Raw(b'{"message":{"content":"a\xffb"},"done":false}\n'))
+        with pytest.raises(ModelProtocolError):
             await collect(fake)
