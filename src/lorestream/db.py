@@ -134,7 +134,8 @@ class Database:
         Raises Busy when its turn does not come within BUSY_TIMEOUT_SECONDS.
         """
         try:
-            await asyncio.wait_for(self._writing.acquire(), BUSY_TIMEOUT_SECONDS)
+            async with asyncio.timeout(BUSY_TIMEOUT_SECONDS):  # not wait_for, which can swallow a cancellation here
+                await self._writing.acquire()
         except TimeoutError as error:
             raise _busy() from error
         try:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lorestream.accounts.tokens import AccessClaims, Tokens
-from lorestream.errors import Conflict, NotFound, StartRefused
+from lorestream.errors import Conflict, NotFound, StartRefused, Unauthenticated
 
 log = logging.getLogger(__name__)
 
@@ -161,10 +161,13 @@ class Keyring:
     async def check_access(self, token: str) -> AccessClaims:
         """Who the token speaks for. Raises Unauthenticated, also when its key was removed."""
         tokens = await self.tokens()
-        if tokens.is_of_unknown_key(token):
-            await self._look(UNKNOWN_KEY_LOOK_SECONDS)
-            tokens = self._opened
-        return tokens.check_access(token)
+        try:
+            return tokens.check_access(token)
+        except Unauthenticated:
+            if not tokens.is_of_unknown_key(token):
+                raise
+        await self._look(UNKNOWN_KEY_LOOK_SECONDS)
+        return self._opened.check_access(token)
 
     async def tokens(self) -> Tokens:
         """The tokens under the present keys, as read at most LOOK_SECONDS ago."""

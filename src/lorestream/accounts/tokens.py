@@ -57,7 +57,7 @@ class Tokens:
         """Derive one key for each purpose, so that no token of one kind can pass for another."""
         ring = (secret, *older)
         signing = [hmac.digest(one, b"lorestream access token v1", "sha256") for one in ring]
-        # Older ones last, so that the newest key's name is the first.
+        # In the order of the ring: the name of the newest is the first.
         self._keys = {hashlib.sha256(key).hexdigest()[:16]: key for key in signing}
         self._kid = next(iter(self._keys))
         self._chain_keys = [hmac.digest(one, b"lorestream refresh token v1", "sha256") for one in ring]
