@@ -238,6 +238,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     one.close()
 
 
+@pytest.mark.timeout(3600)
 def test_random_histories_leave_one_living_token_or_none(site: Site, soak: bool) -> None:
     Families.site = site
     run_state_machine_as_test(
