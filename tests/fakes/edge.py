@@ -19,6 +19,7 @@ from sqlalchemy import func, select
 from lorestream.accounts.audit import Audit
 from lorestream.accounts.invitations import Invitations
 from lorestream.accounts.keys import Keys
+from lorestream.accounts.keys_routes import router as keys_router
 from lorestream.accounts.models import AuditEvent
 from lorestream.accounts.quotas import Quotas
 from lorestream.accounts.routes import router
@@ -141,10 +142,12 @@ async def accounts_server(
     async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         keys = Keys(database, Audit(database, clock), clock)
         yield {"accounts": accounts, "keys": keys, "quotas": Quotas(database, chosen, limiter, clock)}
+        await keys.close()
 
     app = FastAPI(lifespan=lifespan, redirect_slashes=False)
     install_error_handlers(app)
     app.include_router(router)
+    app.include_router(keys_router)
     add_slash_twins(app)
     app.add_middleware(BodyLimit, max_upload_bytes=1, upload_paths=())
     app.add_middleware(RequestContext)

@@ -27,10 +27,10 @@ class ScriptedModel(FakeUpstream):
         """The messages of every generation so far."""
         return [request.json["messages"] for request in self.chats]
 
-    async def chat(self, index: int) -> Connection:
+    async def chat(self, index: int, seconds: float = 10) -> Connection:
         """The ``index``-th generation; waits for it."""
         for number in itertools.count():
-            connection = await self.connection(number, seconds=10)
+            connection = await self.connection(number, seconds)
             assert connection.request
             index -= "chat" in connection.request.path
             if index < 0:

@@ -256,4 +256,6 @@ def test_an_export_takes_little_memory_and_one_at_a_time(
         deadline = time.monotonic() + 20
         while client.get("/auth/export").status_code == 429:
             assert time.monotonic() < deadline, "an export that nobody reads is given up"
+    _, traced, trace = "".join(server.output).partition("Traceback")
+    assert not traced, trace
     measured(f"export of {received / MIB:.0f} MiB: {(peak - before) / MIB:.1f} MiB more memory")

@@ -174,7 +174,7 @@ async def open_stream(stack: AsyncExitStack, client: httpx.AsyncClient, headers:
     request = client.stream("POST", path, json={"question": QUESTION}, headers=headers)
     stream = Stream(await stack.enter_async_context(request))
     assert stream.response.status_code == 200, await stream.response.aread()
-    await stream.until(Token)
+    await stream.until(Token, seconds=30)
     return stream
 
 
@@ -192,7 +192,7 @@ async def guest(
     streams = {"login": await open_stream(stack, client, {}), "key": await open_stream(stack, client, program)}
     asked = len(model.chats)
     question = asyncio.create_task(client.post("/query/", json={"question": QUESTION}, headers=program))
-    await model.chat(asked)
+    await model.chat(asked, seconds=30)
     return Guest(server, admin, email, client, key, streams, question)
 
 
@@ -285,7 +285,7 @@ async def test_every_credential_and_what_it_holds_open_ends_within_five_seconds(
         # Who is disabled or gone has no answers written either, though they were resumable.
         for number, ending in enumerate(ENDINGS):
             if ending in (disabled_by_route, disabled_by_command, account_deleted):
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(20):
                     for index in range(3 * number, 3 * number + 3):
                         await (await model.chat(index)).closed
 
@@ -305,7 +305,7 @@ async def test_over_several_workers_everything_ends_that_the_command_line_ends(
             streams.append(await open_stream(stack, client, {}))
         followed = client.stream("GET", f"/runs/{streams[0].run_id}/events")
         streams.append(Stream(await stack.enter_async_context(followed)))
-        await streams[-1].until(Token)
+        await streams[-1].until(Token, seconds=30)
         await disable_by_command(pair.servers[0], "eve@example.com")
         ended = clock()
         await asyncio.gather(*(broken_off(stream) for stream in streams))

@@ -73,20 +73,23 @@ class Users:
     ) -> tuple[Account, str | None]:
         """Make an account, and the password that was made up where none is given, known only now.
 
+        The first one is an administrator's in any case.
+
         Raises InvalidInput, Conflict (the email is taken) or Busy.
         """
         email = valid_email(email)
         made_up = None if password is not None else _made_up()
         chosen = await self._hashed(email, password or made_up or "")
         user = User(
-            user_id=secrets.token_hex(16), email=email, password_hash=chosen, is_admin=is_admin,
+            user_id=secrets.token_hex(16), email=email, password_hash=chosen, is_admin=False,
             created_at=self._clock(), disabled_at=None,
         )  # fmt: skip
         async with self._db.write() as session:
             if await store.user_by_email(session, email):
                 raise Conflict("There is already an account with this email.")
+            user.is_admin = is_admin or not await store.has_users(session)
             await store.add(session, user)
-            await self._note(session, "user_added", user.user_id, actor, is_admin=is_admin)
+            await self._note(session, "user_added", user.user_id, actor, is_admin=user.is_admin)
             return await _found(session, user.user_id), made_up
 
     async def change(self, user_id: str, values: Mapping[str, Any], actor: Actor) -> Account:

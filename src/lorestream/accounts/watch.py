@@ -20,6 +20,9 @@ from lorestream.accounts.models import Credential
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 2.0
+# What goes by the user alone ends later: an answer that is stopped would end its streams properly, at other workers
+# too, before these have looked.
+USER_GRACE_SECONDS = 2 * LOOK_SECONDS
 
 
 class Watch:
@@ -31,7 +34,7 @@ class Watch:
         self._clock = clock
         self._held: dict[Credential, dict[object, Callable[[], object]]] = {}
         self._any_held = asyncio.Event()
-        self._over_before: set[Credential] = set()
+        self._over_since: dict[Credential, float] = {}
         self._looking: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -76,11 +79,11 @@ class Watch:
             return
         async with self._db.read() as session:
             alive = await watch_store.alive(session, held, self._clock())
-        over = {credential for credential in held if credential not in alive}
-        # What goes by the user alone ends one look later: an answer that is stopped would end its streams properly,
-        # at other workers too, before these have looked.
-        due = {credential for credential in over if credential.kind != "user" or credential in self._over_before}
-        self._over_before = over
-        for credential in due:
+        now = asyncio.get_running_loop().time()
+        over = [credential for credential in held if credential not in alive]
+        self._over_since = {credential: self._over_since.get(credential, now) for credential in over}
+        for credential, since in self._over_since.items():
+            if credential.kind == "user" and now - since < USER_GRACE_SECONDS:
+                continue
             for on_over in list(self._held.get(credential, {}).values()):
                 on_over()

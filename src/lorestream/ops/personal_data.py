@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from lorestream.accounts.audit import Audit
@@ -67,7 +67,7 @@ class PersonalData:
 
     @asynccontextmanager
     async def export(self, user: Principal, ip: str) -> AsyncIterator[AsyncGenerator[bytes, None]]:
-        """Everything of one user as the bytes of a ZIP file, made while it is read.
+        """Everything of one user as the bytes of a ZIP file, made while it is read; whoever reads it closes it.
 
         Raises RateLimited where another one of the same user is being made.
         """
@@ -76,9 +76,7 @@ class PersonalData:
         self._exporting.add(user.user_id)
         try:
             await self._audit.record("account_exported", user_id=user.user_id, ip=ip)
-            made = Export(user, self._accounts, self._keys, self._conversations, self._documents)
-            async with aclosing(made.pieces()) as pieces:
-                yield pieces
+            yield Export(user, self._accounts, self._keys, self._conversations, self._documents).pieces()
         finally:
             self._exporting.discard(user.user_id)
 

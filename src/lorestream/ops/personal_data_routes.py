@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -19,6 +21,8 @@ from lorestream.description import problems
 from lorestream.errors import Unauthenticated
 from lorestream.http import Body, client_ip, from_state, unless_gone
 from lorestream.ops.personal_data import PersonalData
+
+log = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/auth", tags=["accounts"])
 
@@ -41,14 +45,17 @@ class _Streamed(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def body() -> None:
-            async for piece in self._pieces:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            async with aclosing(self._pieces) as pieces:
+                async for piece in pieces:
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         try:
             await unless_gone(Request(scope, receive), body())
-        except (ClientDisconnect, Unauthenticated):
+        except ClientDisconnect:
+            log.info("a client left while its export was sent")
+        except Unauthenticated:
             if abort := scope.get(ABORT):
                 abort()
 
