@@ -128,17 +128,16 @@ async def test_two_tabs_that_refresh_at_once_stay_logged_in_until_one_logs_out(h
         other = await page.context.new_page()
         await other.goto(server.url)
         await expect(other.get_by_test_id("question")).to_be_visible(timeout=WAIT_MS)
-        for _ in range(2):
-            before = len(refreshes)
-            await asyncio.gather(*(tab.clock.fast_forward(600_000) for tab in (page, other)))
-            for tab in (page, other):
-                async with tab.expect_response(re.compile("/auth/limits$")) as answer:
-                    await open_page(tab, "settings", "usage")
-                assert (await answer.value).status == 200
-                await tab.get_by_test_id("section-back").click()
-            assert len(refreshes) > before
+        before = len(refreshes)
+        await asyncio.gather(*(tab.clock.fast_forward(600_000) for tab in (page, other)))
+        for tab in (page, other):
+            async with tab.expect_response(re.compile("/auth/limits$")) as answer:
+                await open_page(tab, "settings", "usage")
+            assert (await answer.value).status == 200
+        assert len(refreshes) > before
         for tab in (page, other):
             await tab.reload()
+            await tab.get_by_test_id("section-back").click()
             await expect(tab.get_by_test_id("question")).to_be_visible(timeout=WAIT_MS)
         if locks:
             await log_out(other)
