@@ -128,7 +128,7 @@ class Settings(BaseSettings):
     )
     uploads_per_hour: int = Field(500, ge=0, le=100_000, description="Uploads of one user in an hour.")
     max_stored_bytes_per_user: int = Field(
-        5 * 1024 * MIB, ge=0, le=2**60, description="Bytes of one user's documents together."
+        5 * 1024 * MIB, ge=0, le=2**49, description="Bytes of one user's documents together."
     )
     max_documents_per_user: int = Field(5_000, ge=0, le=10_000_000, description="Documents of one user.")
     query_rate: str = Field("30/minute", description="Questions per client address at /query and /query/stream, each.")
