@@ -131,3 +131,11 @@ def test_misspelt_names_are_found_in_both(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("LORESTREAM_TRUSTED_PROXY", "127.0.0.1")
     monkeypatch.setenv("LORESTREAM_PORT", "8002")
     assert unknown_variables() == ["LORESTREAM_PROT", "LORESTREAM_TRUSTED_PROXY"]
+
+
+def test_the_rate_of_a_user_is_a_number_a_minute() -> None:
+    for value in ("600/minute", "0/minute"):
+        assert read(user_rate=value).user_rate == value
+    for value in ("600", "600/hour", "-1/minute", "\u0663/minute", "1/minute ", "0"):
+        with pytest.raises(ValidationError, match="600/minute"):
+            read(user_rate=value)
