@@ -13,7 +13,10 @@ import pytest
 from lorestream.accounts.keyring import load_or_create_key
 from lorestream.errors import StartRefused
 
-MAKE = "import sys, pathlib, lorestream.accounts.keyring as t; print(t.load_or_create_key(pathlib.Path(sys.argv[1])).hex())"
+MAKE = (
+    "import sys, pathlib, lorestream.accounts.keyring as ring; "
+    "print(ring.load_or_create_key(pathlib.Path(sys.argv[1])).hex())"
+)
 
 
 def write(path: Path, content: bytes, mode: int = 0o600) -> Path:
