@@ -91,6 +91,8 @@ async def test_the_first_user_is_the_administrator_and_invites_the_second(tmp_pa
         await expect(guest.get_by_test_id("question")).to_be_visible(timeout=WAIT_MS)
         await guest.get_by_test_id("account-menu").click()
         await expect(guest.get_by_test_id("open-administration")).to_have_count(0)
+        await guest.get_by_test_id("logout").click()
+        await expect(guest.get_by_test_id("login-email")).to_be_visible(timeout=WAIT_MS)
         await page.get_by_test_id("secret-done").click()
         await page.reload()
         await expect(page.get_by_test_id("invitation-row")).to_contain_text("Used", timeout=WAIT_MS)

@@ -8,7 +8,7 @@ import { Announcer } from "../ui/announcer";
 import { Button } from "../ui/button";
 import styles from "./app.module.css";
 import { ErrorBoundary } from "./error-boundary";
-import { invitation } from "./invitation";
+import { forgetInvitation, invitation } from "./invitation";
 import { Pages } from "./pages";
 
 /** A refusal does not become an answer by asking again, unless the server says that it may. */
@@ -50,7 +50,7 @@ function Page() {
         </main>
       );
     case "anonymous":
-      return <AccountPage notice={session.notice} invitation={invitation} />;
+      return <AccountPage notice={session.notice} invitation={invitation()} onRegistered={forgetInvitation} />;
     case "signed-in":
       return <SignedIn key={session.userId} userId={session.userId} />;
   }

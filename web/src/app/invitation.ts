@@ -7,4 +7,9 @@ function take(): string | null {
   return code;
 }
 
-export const invitation = take();
+let code = take();
+
+export const invitation = (): string | null => code;
+
+/** It works once. */
+export const forgetInvitation = (): void => void (code = null);

@@ -36,9 +36,10 @@ export function LoginForm() {
 interface RegisterProps {
   options: RegistrationOptions;
   invitation: string | null;
+  onRegistered: () => void;
 }
 
-export function RegisterForm({ options, invitation }: RegisterProps) {
+export function RegisterForm({ options, invitation, onRegistered }: RegisterProps) {
   const { first, registration, password_min_length: least, password_advised_length: advised } = options;
   const byInvitation = !first && (registration === "invite" || invitation !== null);
   const { attempt, refuse, ...state } = useAttempt();
@@ -47,7 +48,11 @@ export function RegisterForm({ options, invitation }: RegisterProps) {
     const short = passwordLength(password) < least && `This needs at least ${least} characters.`;
     const mistakes = mistakesIn(form, { password: short });
     if (mistakes) refuse(mistakes);
-    else attempt(() => register(email, password, code.trim() || null), ["email", "password", "invitation"]);
+    else
+      attempt(
+        () => register(email, password, code.trim() || null).then(onRegistered),
+        ["email", "password", "invitation"],
+      );
   };
   return (
     <Form name="register" label="Create account" state={state} onSend={send}>

@@ -12,10 +12,11 @@ interface Props {
   notice: string | null;
   /** The code of the invitation by whose link this page was opened. */
   invitation: string | null;
+  onRegistered: () => void;
 }
 
 /** The page of those who are not logged in. */
-export function AccountPage({ notice, invitation }: Props) {
+export function AccountPage(props: Props) {
   const options = useAccountOptions();
   return (
     <div className={styles.page}>
@@ -28,13 +29,13 @@ export function AccountPage({ notice, invitation }: Props) {
           <h1>Ask your own documents.</h1>
           <p>Answers stream in word by word, and every citation opens the exact passage it came from.</p>
         </div>
-        {options && <Card options={options} notice={notice} invitation={invitation} />}
+        {options && <Card options={options} {...props} />}
       </main>
     </div>
   );
 }
 
-function Card({ options, notice, invitation }: Props & { options: RegistrationOptions }) {
+function Card({ options, notice, invitation, onRegistered }: Props & { options: RegistrationOptions }) {
   const { first, registration } = options;
   const [registering, setRegistering] = useState(first || (invitation !== null && notice === null));
   return (
@@ -50,7 +51,11 @@ function Card({ options, notice, invitation }: Props & { options: RegistrationOp
           Nobody is registered here yet. You will be the administrator: you decide who else may come.
         </p>
       )}
-      {registering ? <RegisterForm options={options} invitation={invitation} /> : <LoginForm />}
+      {registering ? (
+        <RegisterForm options={options} invitation={invitation} onRegistered={onRegistered} />
+      ) : (
+        <LoginForm />
+      )}
       {registering ? (
         !first && (
           <p className={styles.switch}>
