@@ -13,7 +13,7 @@ from lorestream.documents.parse import DocumentFailed, Page, Parsed
 # FPDF_ERR_PASSWORD and FPDF_ERR_SECURITY of fpdfview.h.
 _LOCKED = {4, 5}
 # PDFium writes U+FFFE for a hyphen at the end of a line and joins the halves of the word.
-_BROKEN_WORD = re.compile("(\\w+)\ufffe(\\w+)")
+_BROKEN_WORD = re.compile("(?<!\\w)(\\w++)\ufffe(\\w+)")
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f]+")
 _WORD = re.compile(r"\w+(?:-\w+)*")
 _ENDS_SENTENCE = re.compile(r"[.!?:…。！？][\"'”’»)\]]*$")
