@@ -65,15 +65,17 @@ check: $(VENV)/.dev web/node_modules/.stamp ## formatting, lint, types, import d
 	@cd web && npm run --silent check
 	@$(BIN)/python tools/wire.py --check
 	@$(BIN)/python tools/guarantees.py --check
+	@$(BIN)/python tools/security.py --check
 
 fix: $(VENV)/.dev web/node_modules/.stamp ## format and apply the safe fixes
 	@$(BIN)/ruff check --fix --quiet src tests tools bench fuzz || true
 	@$(BIN)/ruff format --quiet src tests tools bench fuzz
 	@cd web && npm run --silent fix
 
-wire: $(VENV)/.dev web/node_modules/.stamp ## regenerate wire/, the page's types and docs/guarantees.md from the code
+wire: $(VENV)/.dev web/node_modules/.stamp ## regenerate wire/, the page's types, docs/guarantees.md and docs/security.md
 	@$(BIN)/python tools/wire.py
 	@$(BIN)/python tools/guarantees.py
+	@$(BIN)/python tools/security.py
 	@cd web && npm run --silent wire
 
 test: $(VENV)/.dev src/lorestream/webui/index.html debian ## the whole suite: unit, contract, integration, browser

@@ -87,6 +87,8 @@ S29 A text that keeps a regular expression busy.
 MORE: dict[str, str] = {
     "poisoned_documents": "Fifty documents that give orders, and a model that obeys them",
     "owasp_rag": "The cases of OWASP's RAG Security Cheat Sheet, by name",
+    "llm10_consumption": "Unbounded consumption (OWASP LLM10): each limit of a user",
+    "headers_of_every_answer": "The headers of every kind of answer",
     "refresh_families": "Families of refresh tokens, driven at random",
     "documents_owner": "The owner of documents, in their own area",
 }
