@@ -245,6 +245,7 @@ def command(server: RunningServer, *arguments: str, stdin: str = "") -> subproce
     )  # fmt: skip
 
 
+@pytest.mark.timeout(300)
 def test_the_command_line_looks_after_users_while_the_server_runs(
     server: RunningServer, root: httpx.Client, tmp_path: Path
 ) -> None:
