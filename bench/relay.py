@@ -121,7 +121,8 @@ def _free_port() -> int:
 def _post(path: str) -> bytes:
     body = json.dumps(UPSTREAM_BODY).encode()
     return (
-        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
     ).encode() + body
 
 
