@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
+import pytest
+
 from lorestream.settings import Settings
 from tests.fakes.redis import redis_server
 from tests.fakes.server import running_server
@@ -20,6 +22,7 @@ OTHERS: list[dict[str, str]] = [
 ]
 
 
+@pytest.mark.timeout(300)
 async def test_ownership_is_checked_under_every_configuration(
     tmp_path: Path, models_dir: Path, measured: Callable[[str], None]
 ) -> None:

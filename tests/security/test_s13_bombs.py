@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import psutil
+import pytest
 
 from tests.fakes.reading import GEO, Client, user_of
 from tests.fakes.server import RunningServer, started_server
@@ -72,6 +73,7 @@ async def asked_meanwhile(client: Client, over: asyncio.Event) -> list[float]:
     return sorted(times)
 
 
+@pytest.mark.timeout(300)
 async def test_every_bomb_fails_alone(tmp_path: Path, models_dir: Path, measured: Callable[[str], None]) -> None:
     limits = {"parse_memory_bytes": str(PARSE_MEMORY), "parse_timeout_seconds": str(PARSE_SECONDS)}
     made = {name: (ending, make()) for name, (ending, make, _) in BOMBS.items()}
