@@ -13,15 +13,19 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import StatementError
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from lorestream.db import Base, Database, Utc
+from lorestream.db import Database, Utc
 from lorestream.errors import StartRefused
 
 MIGRATE = "import sys, pathlib, lorestream.db as db; db.Database(pathlib.Path(sys.argv[1])).migrate()"
 
 
-class Stamp(Base):
+class OwnBase(DeclarativeBase):
+    """Apart from the product's tables, which other tests look at as a whole."""
+
+
+class Stamp(OwnBase):
     __tablename__ = "test_stamps"
 
     number: Mapped[int] = mapped_column(primary_key=True)
