@@ -12,10 +12,10 @@ from lorestream.accounts import sessions_store, store
 from lorestream.accounts import users_store as users
 from lorestream.accounts.audit import Audit, Kind
 from lorestream.accounts.emails import normalise_email, valid_email
-from lorestream.accounts.models import AuditEvent, User
+from lorestream.accounts.models import User
 from lorestream.accounts.password_rules import check_new_password
 from lorestream.accounts.passwords import Passwords
-from lorestream.accounts.users_store import Account
+from lorestream.accounts.users_store import Account, Noted
 from lorestream.errors import Conflict, NotFound
 
 # 16 characters of base64url: 96 bits.
@@ -157,7 +157,7 @@ class Users:
 
     async def events(
         self, kind: Kind | None, user_id: str | None, limit: int, after: tuple[datetime, str] | None
-    ) -> list[AuditEvent]:
+    ) -> list[Noted]:
         """Up to ``limit`` events of the audit log, newest first, older than ``after``; those of a user where named."""
         async with self._db.read() as session:
             return await users.events_page(session, kind, user_id, limit, after)

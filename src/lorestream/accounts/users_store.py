@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, delete, func, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from lorestream.accounts.emails import LOCAL_EMAIL
 from lorestream.accounts.models import ApiKey, AuditEvent, Invitation, Login, User
@@ -25,6 +26,21 @@ class Account:
     disabled_at: datetime | None
     last_used_at: datetime | None
     limits: dict[str, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """An event of the audit log, with the emails of the accounts it names as far as there still are such accounts."""
+
+    event_id: str
+    at: datetime
+    kind: str
+    user_id: str | None
+    email: str | None
+    actor_id: str | None
+    actor_email: str | None
+    ip: str
+    details: dict[str, Any]
 
 
 async def page_of(session: AsyncSession, search: str, limit: int, after: tuple[datetime, str] | None) -> list[Account]:
@@ -82,9 +98,16 @@ async def all_ids(session: AsyncSession) -> set[str]:
 
 async def events_page(
     session: AsyncSession, kind: str | None, user_id: str | None, limit: int, after: tuple[datetime, str] | None
-) -> list[AuditEvent]:
+) -> list[Noted]:
     """Up to ``limit`` events of the audit log, newest first; ``user_id`` is whom they concern or who did them."""
-    query = select(AuditEvent)
+    user, actor = aliased(User), aliased(User)
+    columns: Sequence[Any] = (
+        AuditEvent.event_id, AuditEvent.at, AuditEvent.kind,
+        AuditEvent.user_id, user.email, AuditEvent.actor_id, actor.email.label("actor_email"),
+        AuditEvent.ip, AuditEvent.details,
+    )  # fmt: skip
+    of_user, of_actor = user.user_id == AuditEvent.user_id, actor.user_id == AuditEvent.actor_id
+    query = select(*columns).select_from(AuditEvent).outerjoin(user, of_user).outerjoin(actor, of_actor)
     if kind is not None:
         query = query.where(AuditEvent.kind == kind)
     if user_id is not None:
@@ -92,7 +115,7 @@ async def events_page(
     if after is not None:
         query = query.where(tuple_(AuditEvent.at, AuditEvent.event_id) < tuple_(*after))
     newest = (AuditEvent.at.desc(), AuditEvent.event_id.desc())
-    return list(await session.scalars(query.order_by(*newest).limit(limit)))
+    return [Noted(*row) for row in await session.execute(query.order_by(*newest).limit(limit))]
 
 
 async def forget_events(session: AsyncSession, before: datetime) -> None:

@@ -129,7 +129,10 @@ class InvitationList(BaseModel):
 
 
 class EventView(BaseModel):
-    """One event of the audit log: whom it concerns, and who did it where that is somebody else."""
+    """One event of the audit log: whom it concerns, and who did it where that is somebody else.
+
+    The emails are null where there is no such account any more.
+    """
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -137,7 +140,9 @@ class EventView(BaseModel):
     at: datetime
     kind: Kind
     user_id: str | None
+    email: str | None
     actor_id: str | None
+    actor_email: str | None
     ip: str
     details: dict[str, Any]
 

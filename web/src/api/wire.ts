@@ -122,7 +122,7 @@ export interface EventList {
   next_cursor: string | null;
 }
 
-/** One event of the audit log: whom it concerns, and who did it where that is somebody else. */
+/** One event of the audit log: whom it concerns, and who did it where that is somebody else. The emails are null where there is no such account any more. */
 export interface EventView {
   event_id: string;
   at: string;
@@ -151,7 +151,9 @@ export interface EventView {
     | "account_exported"
     | "account_deleted";
   user_id: string | null;
+  email: string | null;
   actor_id: string | null;
+  actor_email: string | null;
   ip: string;
   details: Record<string, unknown>;
 }

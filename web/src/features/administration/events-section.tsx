@@ -1,13 +1,14 @@
 import { useInfiniteQuery } from "@tanstack/react-query";
-import { useEffect, useState } from "react";
+import { useState } from "react";
 
-import { eventsQuery, usersQuery } from "../../api/admin";
+import { eventsQuery } from "../../api/admin";
 import { messageOf } from "../../api/problem";
 import { Button } from "../../ui/button";
 import { Select } from "../../ui/field";
 import { formatTime } from "../../ui/format";
 import { Nothing, Row, Rows } from "../../ui/rows";
 import { Alert, Panel } from "../../ui/section-page";
+import { ShowMore } from "../../ui/show-more";
 import styles from "./administration.module.css";
 import { KINDS, sentenceOf } from "./events";
 
@@ -34,8 +35,8 @@ export function EventsSection({ userId, onShowAll }: Props) {
     isFetching,
     fetchNextPage,
   } = useInfiniteQuery(eventsQuery(kind, userId));
-  const emailOf = useEmails();
-  const of = userId && (emailOf(userId) ?? "a deleted account");
+  const first = data.find((event) => event.user_id === userId);
+  const of = userId && (first ? (first.email ?? "a deleted account") : "this account");
   return (
     <Panel title={of ? `What concerns ${of}` : "What happened"} about="Who did what to whose account, and from where.">
       <div className={styles.filter}>
@@ -52,33 +53,13 @@ export function EventsSection({ userId, onShowAll }: Props) {
       {!isPending && !error && data.length === 0 && <Nothing>Nothing of that kind.</Nothing>}
       <Rows label="Events">
         {data.map((event) => (
-          <Row
-            key={event.event_id}
-            icon={KINDS[event.kind].icon}
-            title={sentenceOf(event, emailOf)}
-            data-testid="event-row"
-          >
+          <Row key={event.event_id} icon={KINDS[event.kind].icon} title={sentenceOf(event)} data-testid="event-row">
             {formatTime(event.at)}
             {event.ip && ` · from ${event.ip}`}
           </Row>
         ))}
       </Rows>
-      {hasNextPage && (
-        <div>
-          <Button disabled={isFetching} onClick={() => void fetchNextPage()}>
-            Show more
-          </Button>
-        </div>
-      )}
+      <ShowMore hasNextPage={hasNextPage} isFetching={isFetching} fetchNextPage={fetchNextPage} />
     </Panel>
   );
-}
-
-/** The log holds ids alone, because it outlives the accounts: the emails are those of the accounts that there are. */
-function useEmails(): (userId: string) => string | null {
-  const { data = [], hasNextPage, isFetching, fetchNextPage } = useInfiniteQuery(usersQuery());
-  useEffect(() => {
-    if (hasNextPage && !isFetching) void fetchNextPage();
-  }, [hasNextPage, isFetching, fetchNextPage]);
-  return (userId) => data.find((user) => user.user_id === userId)?.email ?? null;
 }

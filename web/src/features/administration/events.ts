@@ -91,14 +91,15 @@ export const KINDS: Readonly<Record<EventView["kind"], Kind>> = {
   },
 };
 
-/** What happened, in a sentence. `emailOf` knows the accounts that there still are. */
-export function sentenceOf(event: EventView, emailOf: (userId: string) => string | null): string {
+/** What happened, in a sentence. */
+export function sentenceOf(event: EventView): string {
   const { kind, user_id: userId, actor_id: actorId, details } = event;
-  const name = (id: string): string => emailOf(id) ?? `a deleted account (${id.slice(0, 6)})`;
-  const user = userId === null ? "an unknown account" : name(userId);
+  const user = userId === null ? "an unknown account" : nameOf(userId, event.email);
   // Where nobody else is named, it was the user, unless it was done on the server itself.
   const self = actorId === null && details.by !== "command line";
-  const by = self ? user : actorId === null ? "The command line" : name(actorId);
+  const by = self ? user : actorId === null ? "The command line" : nameOf(actorId, event.actor_email);
   const said = KINDS[kind].say({ user, by, whom: self ? "their own account" : user, details });
   return said.replace(/^a(?=n? (deleted|unknown) )/, "A");
 }
+
+const nameOf = (id: string, email: string | null): string => email ?? `a deleted account (${id.slice(0, 6)})`;

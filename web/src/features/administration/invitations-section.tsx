@@ -15,6 +15,7 @@ import { formatAgo, formatDay } from "../../ui/format";
 import { Badge, Nothing, Row, Rows } from "../../ui/rows";
 import { Secret } from "../../ui/secret";
 import { Alert, Panel } from "../../ui/section-page";
+import { ShowMore } from "../../ui/show-more";
 import styles from "./administration.module.css";
 
 const LIVES = [
@@ -67,13 +68,7 @@ export function InvitationsSection() {
             ))}
           </Rows>
         )}
-        {hasNextPage && (
-          <div>
-            <Button disabled={isFetching} onClick={() => void fetchNextPage()}>
-              Show more
-            </Button>
-          </div>
-        )}
+        <ShowMore hasNextPage={hasNextPage} isFetching={isFetching} fetchNextPage={fetchNextPage} />
       </Panel>
       {doomed && (
         <ConfirmDialog

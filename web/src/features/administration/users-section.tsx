@@ -6,12 +6,12 @@ import { messageOf } from "../../api/problem";
 import type { UserView } from "../../api/types";
 import { useAttempt } from "../../api/use-attempt";
 import { announce } from "../../ui/announcer";
-import { Button } from "../../ui/button";
 import { ConfirmDialog } from "../../ui/confirm-dialog";
 import { Nothing, Rows } from "../../ui/rows";
 import { SearchField } from "../../ui/search-field";
 import { Secret } from "../../ui/secret";
 import { Alert, Panel } from "../../ui/section-page";
+import { ShowMore } from "../../ui/show-more";
 import { useDebounced } from "../../ui/use-debounced";
 import { AddUser, type Added } from "./add-user";
 import { LimitsDialog } from "./limits-dialog";
@@ -107,13 +107,7 @@ export function UsersSection({ ownId, onShowEvents }: Props) {
             />
           ))}
         </Rows>
-        {hasNextPage && (
-          <div>
-            <Button disabled={isFetching} onClick={() => void fetchNextPage()}>
-              Show more
-            </Button>
-          </div>
-        )}
+        <ShowMore hasNextPage={hasNextPage} isFetching={isFetching} fetchNextPage={fetchNextPage} />
       </Panel>
       {asked?.doing === "limits" && <LimitsDialog user={asked.user} onClose={() => setAsked(null)} />}
       {asked && asked.doing !== "limits" && asked.doing !== "enable" && (
