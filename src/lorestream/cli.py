@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import socket
 import sys
@@ -114,18 +113,11 @@ async def _greet(running: Server, settings: Settings) -> None:
     if status.advice:
         print(f"  {status.advice}")
     print(f"  Documents and accounts are kept in {settings.data_dir.resolve()}", flush=True)
-    if not _is_loopback(settings.host):
+    if not settings.on_loopback:
         err.print(
             "Warning: plain HTTP beyond this machine. Passwords and answers can be read on the way: put a proxy with "
             "HTTPS in front."
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:

@@ -8,7 +8,7 @@ import binascii
 import json
 import logging
 import re
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Protocol, TypeVar
@@ -83,6 +83,15 @@ def decode_cursor(cursor: str) -> tuple[datetime, str]:
     if moment.tzinfo is None:
         raise InvalidInput("The cursor is not one that this list gave.")
     return moment, identifier
+
+
+def page_of(found: list[T], limit: int, key: Callable[[T], tuple[datetime, str]]) -> tuple[list[T], str | None]:
+    """The first ``limit`` of what was found, and the cursor of the next page, None where there is none.
+
+    One more than ``limit`` was asked for, to know that; ``key`` is the order of the list.
+    """
+    shown = found[:limit]
+    return shown, encode_cursor(*key(shown[-1])) if len(found) > limit else None
 
 
 def client_ip(connection: HTTPConnection) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import resource
 import socket
@@ -154,16 +153,9 @@ def create_app(library: Library) -> FastAPI:
 
 def _host_names(settings: Settings) -> tuple[str, ...]:
     """The names that requests may name: on loopback, with no proxy before it, only loopback's; else all, as none."""
-    if settings.allowed_hosts or settings.trusted_proxies or not _is_loopback(settings.host):
+    if settings.allowed_hosts or settings.trusted_proxies or not settings.on_loopback:
         return settings.allowed_hosts
     return (*LOOPBACK_NAMES, f"[{settings.host}]" if ":" in settings.host else settings.host)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _serve_pages(app: FastAPI) -> None:

@@ -146,6 +146,14 @@ class Settings(BaseSettings):
     log_max_bytes: int = Field(256 * MIB, ge=MIB, le=65536 * MIB, description="Memory for all event logs together.")
     max_answer_bytes: int = Field(MIB, ge=KIB, le=64 * MIB, description="Longest answer, in bytes of UTF-8.")
 
+    @property
+    def on_loopback(self) -> bool:
+        """Whether the server listens for its own machine alone."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
     def as_environment(self) -> dict[str, str]:
         """What was set explicitly, as the variables that a child process reads the same settings from."""
         found = {}

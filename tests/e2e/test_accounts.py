@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import httpx
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Page, expect
 
 from tests.e2e.page import (
     PASSWORD,
@@ -30,15 +32,21 @@ NEW_PASSWORD = "two kettles and a teapot"
 WITHOUT_LOCKS = "Object.defineProperty(navigator, 'locks', {value: undefined}); delete window.BroadcastChannel"
 
 
-async def test_a_changed_password_logs_the_other_browser_out_and_its_question_is_kept(house: House) -> None:
+@asynccontextmanager
+async def two_browsers(house: House) -> AsyncIterator[tuple[Page, Page, str]]:
+    """A new user's page, which shows their logins, the page of another browser of theirs, and their email."""
     _, server = house
     async with browsing() as page:
         await register(page, server.url)
         email = await email_of(page)
         other = await other_browser(page)
         await log_in(other, server.url, email)
-
         await open_page(page, "settings", "security")
+        yield page, other, email
+
+
+async def test_a_changed_password_logs_the_other_browser_out_and_its_question_is_kept(house: House) -> None:
+    async with two_browsers(house) as (page, other, email):
         await expect(page.get_by_test_id("login-row")).to_have_count(2)
         await page.get_by_test_id("current-password").fill("not my password")
         await page.get_by_test_id("new-password").fill("short")
@@ -58,14 +66,7 @@ async def test_a_changed_password_logs_the_other_browser_out_and_its_question_is
 
 
 async def test_a_login_is_ended_from_another_and_all_of_them_at_once(house: House) -> None:
-    _, server = house
-    async with browsing() as page:
-        await register(page, server.url)
-        email = await email_of(page)
-        other = await other_browser(page)
-        await log_in(other, server.url, email)
-
-        await open_page(page, "settings", "security")
+    async with two_browsers(house) as (page, other, email):
         row = page.get_by_test_id("login-row").filter(has_text="This device")
         await expect(row).to_contain_text("Chrome on Linux")
         await expect(row.get_by_test_id("end-login")).to_have_count(0)
@@ -77,7 +78,7 @@ async def test_a_login_is_ended_from_another_and_all_of_them_at_once(house: Hous
 
         await log_in_here(other, email, PASSWORD)
         tab = await page.context.new_page()
-        await tab.goto(server.url)
+        await tab.goto(house[1].url)
         await expect(tab.get_by_test_id("question")).to_be_visible(timeout=WAIT_MS)
         await page.get_by_test_id("logout-everywhere").click()
         await page.get_by_test_id("confirm").click()

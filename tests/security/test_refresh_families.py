@@ -23,7 +23,7 @@ from lorestream.accounts.audit import Audit
 from lorestream.accounts.keyring import Keyring, rotate
 from lorestream.accounts.models import AuditEvent, Login, Principal, UsedRefreshToken, User
 from lorestream.accounts.sessions import REFRESH_GRACE_SECONDS, Sessions
-from lorestream.accounts.tokens import refresh_hash
+from lorestream.accounts.tokens import token_hash
 from lorestream.db import Database
 from lorestream.errors import Unauthenticated
 from tests.fakes.edge import Clock, accounts_server
@@ -214,7 +214,7 @@ class Families(RuleBasedStateMachine):
             if login := found.get(family.user):
                 lives = login.revoked_at is None and login.expires_at > self.site.clock()
                 assert lives == family.lives(self.now)
-                assert login.refresh_hash == refresh_hash(family.tokens[-1])
+                assert login.refresh_hash == token_hash(family.tokens[-1])
             else:
                 assert not family.lives(self.now)
 

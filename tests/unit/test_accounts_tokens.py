@@ -5,7 +5,7 @@ from __future__ import annotations
 import jwt
 import pytest
 
-from lorestream.accounts.tokens import Tokens, refresh_hash
+from lorestream.accounts.tokens import Tokens, token_hash
 from lorestream.errors import Unauthenticated
 
 SECRET = bytes(range(32))
@@ -58,7 +58,7 @@ def test_a_refresh_token_has_one_successor_that_only_this_server_can_know() -> N
         chain.add(first)
     assert len(chain) == 101
     assert Tokens(bytes(reversed(SECRET)), 600).successors(first) != tokens.successors(first)
-    assert len(refresh_hash(first)) == 32
+    assert len(token_hash(first)) == 32
 
 
 def test_of_several_secrets_the_newest_signs_and_all_are_believed() -> None:

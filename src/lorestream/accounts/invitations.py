@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -12,6 +11,7 @@ from lorestream.accounts import invitations_store, store
 from lorestream.accounts.audit import Audit
 from lorestream.accounts.emails import valid_email
 from lorestream.accounts.models import Invitation
+from lorestream.accounts.tokens import token_hash
 from lorestream.errors import Conflict, Forbidden, NotFound
 
 MAX_OPEN_INVITATIONS = 1000
@@ -50,7 +50,7 @@ class Invitations:
         code, at = secrets.token_urlsafe(32), self._clock()
         made = Invitation(
             invitation_id=secrets.token_hex(16),
-            hash=_hash(code),
+            hash=token_hash(code),
             email=valid_email(email) if email is not None else None,
             created_by=actor_id,
             created_at=at,
@@ -82,8 +82,7 @@ class Invitations:
 
 
 def _hash(code: str) -> bytes:
-    # SHA-256 suffices: there are 256 bits to guess.
-    return hashlib.sha256(code[: MAX_CODE_LENGTH + 1].encode("utf-8", "surrogatepass")).digest()
+    return token_hash(code[: MAX_CODE_LENGTH + 1])
 
 
 def _refusal() -> Forbidden:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import re
 import secrets
@@ -15,6 +14,7 @@ from lorestream import db
 from lorestream.accounts import keys_store, store
 from lorestream.accounts.audit import Audit
 from lorestream.accounts.models import ApiKey, Principal
+from lorestream.accounts.tokens import token_hash
 from lorestream.errors import Conflict, LorestreamError, NotFound, Unauthenticated
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class Keys:
             raise Unauthenticated("This is not an API key of this server.")
         at = self._clock()
         async with self._db.read() as session:
-            found = await keys_store.principal_of(session, _hash(key), at)
+            found = await keys_store.principal_of(session, token_hash(key), at)
         if found is None:
             raise Unauthenticated(
                 "This API key is not valid: it was revoked or has expired, or its user may not log in."
@@ -73,7 +73,7 @@ class Keys:
         made = ApiKey(
             key_id=secrets.token_hex(16),
             user_id=user_id,
-            hash=_hash(text),
+            hash=token_hash(text),
             prefix=text[:SHOWN_CHARACTERS],
             name=name,
             scopes=sorted(set(scopes)),
@@ -108,8 +108,3 @@ class Keys:
                 await keys_store.touch(session, key_id, at)
         except LorestreamError as failure:
             log.warning("the use of an API key was not noted: %s", failure.message)
-
-
-def _hash(key: str) -> bytes:
-    # SHA-256 suffices: there are 256 bits to guess.
-    return hashlib.sha256(key.encode()).digest()

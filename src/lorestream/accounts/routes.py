@@ -11,7 +11,9 @@ from starlette.requests import HTTPConnection
 
 from lorestream.accounts.caller import AccountsService, BearerToken, CurrentUser, OwnPages
 from lorestream.accounts.emails import MAX_EMAIL_LENGTH
+from lorestream.accounts.invitations import MAX_CODE_LENGTH
 from lorestream.accounts.models import User
+from lorestream.accounts.passwords import MAX_PASSWORD_BYTES
 from lorestream.accounts.service import Options
 from lorestream.accounts.sessions import Issued
 from lorestream.accounts.throttle import DEVICE_SECONDS
@@ -22,8 +24,6 @@ from lorestream.http import Body, client_ip, problem_response
 # The prefix makes browsers insist on Secure, Path=/ and no Domain, so that no sibling host can plant the cookie.
 SECURE_PREFIX = "__Host-"
 REFRESH, DEVICE = "lorestream_refresh", "lorestream_device"
-MAX_PASSWORD_LENGTH = 1024
-MAX_INVITATION_LENGTH = 64
 
 SessionId = Annotated[str, Path(max_length=64)]
 
@@ -34,15 +34,15 @@ class Registration(Body):
     """A new account."""
 
     email: str = Field(min_length=3, max_length=MAX_EMAIL_LENGTH, examples=["test@example.com"])
-    password: str = Field(max_length=MAX_PASSWORD_LENGTH)
-    invitation: str | None = Field(None, max_length=MAX_INVITATION_LENGTH, description="Where one is needed.")
+    password: str = Field(max_length=MAX_PASSWORD_BYTES)
+    invitation: str | None = Field(None, max_length=MAX_CODE_LENGTH, description="Where one is needed.")
 
 
 class PasswordChange(Body):
     """The password that is, and the one that shall be."""
 
-    current_password: str = Field(max_length=MAX_PASSWORD_LENGTH)
-    new_password: str = Field(max_length=MAX_PASSWORD_LENGTH)
+    current_password: str = Field(max_length=MAX_PASSWORD_BYTES)
+    new_password: str = Field(max_length=MAX_PASSWORD_BYTES)
 
 
 class RegistrationOptions(BaseModel):
@@ -117,7 +117,7 @@ async def token(
     response: Response,
     accounts: AccountsService,
     username: Annotated[str, Form(max_length=MAX_EMAIL_LENGTH, description="The email.")],
-    password: Annotated[str, Form(max_length=MAX_PASSWORD_LENGTH)],
+    password: Annotated[str, Form(max_length=MAX_PASSWORD_BYTES)],
 ) -> AccessToken:
     """Log in with an OAuth2 password form, urlencoded or multipart."""
     agent, device = request.headers.get("user-agent", ""), request.cookies.get(_cookie_name(request, DEVICE), "")

@@ -15,7 +15,7 @@ from lorestream.accounts import sessions_store, store
 from lorestream.accounts.audit import Audit
 from lorestream.accounts.keyring import Keyring
 from lorestream.accounts.models import Login, Principal
-from lorestream.accounts.tokens import refresh_hash
+from lorestream.accounts.tokens import token_hash
 from lorestream.errors import NotFound, Unauthenticated
 from lorestream.settings import Settings
 
@@ -68,7 +68,7 @@ class Sessions:
         login = Login(
             session_id=secrets.token_hex(16),
             user_id=user_id,
-            refresh_hash=refresh_hash(refresh_token),
+            refresh_hash=token_hash(refresh_token),
             created_at=now,
             last_used_at=now,
             expires_at=self._expiry(now, now),
@@ -89,11 +89,11 @@ class Sessions:
         A token that was used up before ends its whole login: either whoever brings it has stolen it, or whoever used
         it had. Raises Unauthenticated for it, and for one that is unknown, expired or revoked.
         """
-        given, tokens = refresh_hash(refresh_token), await self._keyring.tokens()
+        given, tokens = token_hash(refresh_token), await self._keyring.tokens()
         successors = tokens.successors(refresh_token)
         found = await self._find(given)
         if found.used_at is None:
-            if login := await self._exchange(found.login, given, refresh_hash(successors[0]), ip):
+            if login := await self._exchange(found.login, given, token_hash(successors[0]), ip):
                 return await self._issue(login, successors[0])
             found = await self._find(given)  # another tab was faster
         if present := self._present_after(found, successors):
@@ -126,7 +126,7 @@ class Sessions:
         """The login's present token, if the one that was found was exchanged for it a moment ago."""
         if found.used_at is None or found.used_at < self._clock() - timedelta(seconds=REFRESH_GRACE_SECONDS):
             return None
-        return next((one for one in successors if refresh_hash(one) == found.login.refresh_hash), None)
+        return next((one for one in successors if token_hash(one) == found.login.refresh_hash), None)
 
     async def _end_reused(self, login: Login, ip: str) -> None:
         async with self._db.write() as session:
@@ -149,7 +149,7 @@ class Sessions:
 
     async def logout(self, access_token: str | None, refresh_token: str | None, ip: str = "") -> None:
         """End the logins that these tokens belong to; nothing happens for tokens that are worth nothing."""
-        session_id, token = None, refresh_hash(refresh_token) if refresh_token else None
+        session_id, token = None, token_hash(refresh_token) if refresh_token else None
         if access_token:
             try:
                 session_id = (await self._keyring.check_access(access_token)).session_id

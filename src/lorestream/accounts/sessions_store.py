@@ -9,6 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from lorestream.accounts import store
 from lorestream.accounts.models import Login, UsedRefreshToken, User
 
 
@@ -81,7 +82,7 @@ async def end_all(session: AsyncSession, at: datetime, user_id: str, keep: str =
     """End every login of a user but ``keep``; how many were ended."""
     ended = await session.scalars(
         update(Login)
-        .where(Login.user_id == user_id, Login.session_id != keep, Login.revoked_at.is_(None), Login.expires_at > at)
+        .where(Login.user_id == user_id, Login.session_id != keep, store.live(at))
         .values(revoked_at=at)
         .returning(Login.session_id)
     )
@@ -112,4 +113,4 @@ async def forget_old(session: AsyncSession, user_id: str, at: datetime, keep: in
 
 def _live(at: datetime) -> ColumnElement[bool]:
     enabled = exists().where(User.user_id == Login.user_id, User.disabled_at.is_(None))
-    return and_(Login.revoked_at.is_(None), Login.expires_at > at, enabled)
+    return and_(store.live(at), enabled)

@@ -48,11 +48,12 @@ async def principal_of(session: AsyncSession, session_id: str, at: datetime) -> 
     found = await session.execute(
         select(User.user_id, User.email, User.limits, User.is_admin)
         .join(Login, Login.user_id == User.user_id)
-        .where(Login.session_id == session_id, _live(at), User.disabled_at.is_(None))
+        .where(Login.session_id == session_id, live(at), User.disabled_at.is_(None))
     )
     row = found.one_or_none()
     return Principal(row.user_id, row.email, session_id, row.limits or {}, row.is_admin) if row else None
 
 
-def _live(at: datetime) -> ColumnElement[bool]:
+def live(at: datetime) -> ColumnElement[bool]:
+    """Whether a login was neither revoked nor has expired; whether its user is enabled is not asked."""
     return and_(Login.revoked_at.is_(None), Login.expires_at > at)

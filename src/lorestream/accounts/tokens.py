@@ -121,6 +121,6 @@ class Tokens:
         return [hmac.digest(key, given, "sha256").hex() for key in self._chain_keys]
 
 
-def refresh_hash(refresh_token: str) -> bytes:
-    """What the database knows of a refresh token (SHA-256 suffices: there are 256 bits to guess)."""
-    return hashlib.sha256(refresh_token.encode("utf-8", "surrogatepass")).digest()
+def token_hash(token: str) -> bytes:
+    """What the database knows of a refresh token, a key or an invitation (SHA-256: there are 256 bits to guess)."""
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import literal, select, union_all
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from lorestream.accounts import keys_store
+from lorestream.accounts import keys_store, store
 from lorestream.accounts.models import ApiKey, Credential, Login, User
 
 
@@ -22,9 +22,8 @@ async def alive(session: AsyncSession, credentials: Collection[Credential], at: 
     logins = select(literal("login"), Login.session_id).join(User, User.user_id == Login.user_id)
     keys = select(literal("key"), ApiKey.key_id).join(User, User.user_id == ApiKey.user_id)
     users = select(literal("user"), User.user_id).where(User.user_id.in_(ids("user")), enabled)
-    live_login = (Login.session_id.in_(ids("login")), Login.revoked_at.is_(None), Login.expires_at > at)
     found = union_all(
-        logins.where(*live_login, enabled),
+        logins.where(Login.session_id.in_(ids("login")), store.live(at), enabled),
         keys.where(ApiKey.key_id.in_(ids("key")), keys_store.live(at), enabled),
         users,
     )

@@ -17,7 +17,7 @@ from lorestream.conversations.models import Conversation, Place, Question, Ratin
 from lorestream.conversations.routes import AskStream, SettingsDep, event_stream
 from lorestream.conversations.threads import Conversations
 from lorestream.description import problems
-from lorestream.http import Body, decode_cursor, encode_cursor, from_state
+from lorestream.http import Body, decode_cursor, from_state, page_of
 from lorestream.streaming.events import MessageStatus
 from lorestream.streaming.runs import OnDisconnect
 
@@ -166,11 +166,8 @@ async def list_conversations(
 ) -> ConversationList:
     """The caller's conversations, the last active first; with ``q``, those that hold all its words."""
     found = await conversations.page(user.user_id, q, limit + 1, decode_cursor(cursor) if cursor else None)
-    more, found = len(found) > limit, found[:limit]
-    return ConversationList(
-        items=[_view(one) for one in found],
-        next_cursor=encode_cursor(found[-1].updated_at, found[-1].conversation_id) if more else None,
-    )
+    shown, next_cursor = page_of(found, limit, lambda one: (one.updated_at, one.conversation_id))
+    return ConversationList(items=[_view(one) for one in shown], next_cursor=next_cursor)
 
 
 @router.get("/{conversation_id}")

@@ -15,7 +15,7 @@ from lorestream.accounts.caller import ManagesDocuments, Reads
 from lorestream.description import problems
 from lorestream.documents.models import Document, PageSpan, Status
 from lorestream.documents.service import Documents
-from lorestream.http import decode_cursor, encode_cursor, from_state
+from lorestream.http import decode_cursor, from_state, page_of
 
 router = APIRouter(tags=["documents"])
 DocumentsService = Annotated[Documents, from_state("documents")]
@@ -137,12 +137,8 @@ async def list_documents(
 ) -> DocumentList:
     """The caller's documents, newest first."""
     found = await documents.page(user.user_id, limit + 1, decode_cursor(cursor) if cursor else None)
-    more = len(found) > limit
-    found = found[:limit]
-    return DocumentList(
-        items=[_view(document) for document in found],
-        next_cursor=encode_cursor(found[-1].created_at, found[-1].doc_id) if more else None,
-    )
+    shown, next_cursor = page_of(found, limit, lambda one: (one.created_at, one.doc_id))
+    return DocumentList(items=[_view(document) for document in shown], next_cursor=next_cursor)
 
 
 @router.get("/documents/{doc_id}")

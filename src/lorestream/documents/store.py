@@ -58,10 +58,7 @@ async def insert_document(session: AsyncSession, document: Document) -> bool:
 
 async def stored(session: AsyncSession, owner_id: str) -> Stored:
     """How much the owner has, without what is being deleted."""
-    mine = select(func.count(), func.coalesce(func.sum(DocumentRow.bytes), 0)).where(
-        DocumentRow.owner_id == owner_id, DocumentRow.status != DELETING
-    )
-    return Stored(*(await session.execute(mine)).one())
+    return (await stored_of(session, [owner_id])).get(owner_id, Stored(0, 0))
 
 
 async def find(session: AsyncSession, owner_id: str, doc_id: str) -> Document | None:

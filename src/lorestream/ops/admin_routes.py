@@ -21,7 +21,7 @@ from lorestream.accounts.users_store import Account
 from lorestream.description import problems
 from lorestream.documents.routes import DocumentsService
 from lorestream.documents.service import Documents
-from lorestream.http import Body, client_ip, decode_cursor, encode_cursor, from_state
+from lorestream.http import Body, client_ip, decode_cursor, from_state, page_of
 from lorestream.ops.personal_data_routes import PersonalDataService
 
 router = APIRouter(prefix="/admin", tags=["administration"])
@@ -165,9 +165,8 @@ async def list_users(
 ) -> UserList:
     """The accounts of this server, newest first; with ``q``, those whose email holds it."""
     found = await users.page(q, limit + 1, decode_cursor(cursor) if cursor else None)
-    more, found = len(found) > limit, found[:limit]
-    last = encode_cursor(found[-1].created_at, found[-1].user_id) if more else None
-    return UserList(items=await _views(found, documents), next_cursor=last)
+    shown, next_cursor = page_of(found, limit, lambda one: (one.created_at, one.user_id))
+    return UserList(items=await _views(shown, documents), next_cursor=next_cursor)
 
 
 @router.post("/users", status_code=201, responses=problems(409))
@@ -224,11 +223,8 @@ async def list_invitations(
 ) -> InvitationList:
     """The invitations, used ones too, newest first."""
     found = await invitations.page(limit + 1, decode_cursor(cursor) if cursor else None)
-    more, found = len(found) > limit, found[:limit]
-    return InvitationList(
-        items=[InvitationView.model_validate(one) for one in found],
-        next_cursor=encode_cursor(found[-1].created_at, found[-1].invitation_id) if more else None,
-    )
+    shown, next_cursor = page_of(found, limit, lambda one: (one.created_at, one.invitation_id))
+    return InvitationList(items=[InvitationView.model_validate(one) for one in shown], next_cursor=next_cursor)
 
 
 @router.post("/invitations", status_code=201, responses=problems(409))
@@ -260,11 +256,8 @@ async def list_events(
 ) -> EventList:
     """The audit log, newest first; of one kind, or of what one user did or what was done to them."""
     found = await users.events(kind, user_id, limit + 1, decode_cursor(cursor) if cursor else None)
-    more, found = len(found) > limit, found[:limit]
-    return EventList(
-        items=[EventView.model_validate(event) for event in found],
-        next_cursor=encode_cursor(found[-1].at, found[-1].event_id) if more else None,
-    )
+    shown, next_cursor = page_of(found, limit, lambda one: (one.at, one.event_id))
+    return EventList(items=[EventView.model_validate(event) for event in shown], next_cursor=next_cursor)
 
 
 def _actor(request: Request, admin: Principal) -> Actor:
