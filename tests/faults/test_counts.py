@@ -50,7 +50,7 @@ async def read_through_drops(clients: Sequence[Client], chance: random.Random) -
         await first.until(Sources)
     ids, text, terminal, drops = list(first.ids), first.text, first.terminal, 0
     while terminal is None:
-        size = chance.randrange(1, 1900) if drops < DROPS else 10**9
+        size = chance.randrange(1, 900) if drops < DROPS else 10**9  # DROPS parts of 900 are less than the answer
         part = await read_some(chance.choice(clients), first.run_id, ids[-1], size)
         drops += 1
         ids, text, terminal = ids + part.ids, text + part.text, part.terminal
