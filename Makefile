@@ -55,7 +55,7 @@ dev: $(VENV)/.dev web/node_modules/.stamp ## API with reload, and Vite's develop
 	@trap 'kill 0' EXIT; (cd web && npm run --silent dev) & $(BIN)/watchfiles --filter python '$(BIN)/lorestream serve' src/lorestream
 
 debian:
-	@tools/debian.sh curl chromium nginx redis-server libfaketime
+	@tools/debian.sh curl chromium nginx redis-server libfaketime tesseract-ocr
 
 check: $(VENV)/.dev web/node_modules/.stamp ## formatting, lint, types, import direction, generated files
 	@$(BIN)/ruff format --check --quiet src tests tools bench fuzz

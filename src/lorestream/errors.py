@@ -6,7 +6,7 @@ LorestreamError
 │   ├── InvalidInput  NotFound  Unauthenticated  Forbidden  QuotaExceeded  Conflict  Gone
 │   └── PayloadTooLarge  UnsupportedType  RateLimited  ShuttingDown  StorageFull  Busy  UploadStalled
 ├── RunFailed               ends a run; an ``error`` event in a stream, a problem document elsewhere
-│   ├── NoDocuments  RetrievalFailed  ContextTooLong  LimitReached
+│   ├── NoDocuments  RetrievalFailed  Rebuilding  ContextTooLong  LimitReached
 │   ├── ModelUnavailable  ModelNotFound  ModelAuthFailed  ModelRateLimited
 │   ├── ModelError  ModelProtocolError  UpstreamTruncated
 │   ├── FirstTokenTimeout  IdleTimeout  TotalTimeout
@@ -174,6 +174,12 @@ class RetrievalFailed(RunFailed):
     """Searching your documents failed; please try again."""
 
     code, title, status, retryable = "retrieval_failed", "Retrieval failed", 500, True
+
+
+class Rebuilding(RunFailed):
+    """Part of the search index was damaged and is being rebuilt from your documents; please try again in a moment."""
+
+    code, title, status, retryable = "rebuilding", "Rebuilding the index", 503, True
 
 
 class ModelUnavailable(RunFailed):

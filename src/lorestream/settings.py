@@ -103,12 +103,30 @@ class Settings(BaseSettings):
     )
 
     embedder: str = Field("minilm", description="Embedding model: minilm (built in), ollama:NAME or openai:NAME.")
+    chunk_tokens: int = Field(230, ge=32, le=2048, description="Longest passage, in the embedder's tokens.")
+    chunk_overlap_tokens: int = Field(
+        40, ge=0, le=512, description="How much of a long paragraph's passages repeats the one before."
+    )
+    reranker: Path | None = Field(
+        None, description="Folder of a cross-encoder (ONNX, with its tokenizer.json) that orders the best passages."
+    )
+    rerank_candidates: int = Field(30, ge=1, le=100, description="Passages that the reranker looks at.")
     relevance_floor: float = Field(
         0.31, ge=0, le=1, description="Passages less relevant than this are not used (0 uses all)."
     )
 
     max_upload_bytes: int = Field(64 * MIB, ge=KIB, le=4096 * MIB, description="Largest file that can be uploaded.")
     parse_timeout_seconds: float = Field(120, gt=0, le=3600, description="Longest time to read one file.")
+    ocr: Literal["auto", "off"] = Field(
+        "auto", description="Text recognition for scanned pages: auto where Tesseract is installed, or off."
+    )
+    ocr_languages: str = Field(
+        "",
+        description="Tesseract's languages, such as eng+deu; empty takes all that are installed.",
+        pattern=r"^([A-Za-z_]{3,20}(\+[A-Za-z_]{3,20}){0,9})?$",
+    )
+    ocr_page_seconds: float = Field(30, gt=0, le=600, description="Longest time to recognise one page.")
+    max_archive_entries: int = Field(20_000, ge=1, le=1_000_000, description="Files in one ZIP file.")
     parse_memory_bytes: int = Field(
         1024 * MIB,
         ge=128 * MIB,

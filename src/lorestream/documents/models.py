@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
-from sqlalchemy import ForeignKey
+from sqlalchemy import JSON, ForeignKey, LargeBinary
 from sqlalchemy.orm import Mapped, mapped_column
 
 from lorestream.db import Base, Utc
 
 Status = Literal["queued", "processing", "ready", "failed", "cancelled"]
+# What is being done while it is processing: reading the file, recognising scanned pages, indexing the passages.
+Stage = Literal["reading", "recognising", "indexing"]
+# Why a ready document is indexed again: its owner's wish (the old index serves meanwhile), or damaged vectors (search
+# says so meanwhile).
+Reindex = Literal["wanted", "damaged"]
 # In the table only: invisible to everyone while its chunks are removed piece by piece.
 DELETING = "deleting"
 
@@ -40,6 +45,14 @@ class DocumentRow(Base):
     # While processing: when the lease ends. While queued: not to be tried again before.
     lease_until: Mapped[datetime | None] = mapped_column(Utc)
     created_at: Mapped[datetime] = mapped_column(Utc)
+    stage: Mapped[str | None]
+    batch_id: Mapped[str | None]
+    chunker: Mapped[str | None]
+    # Only the chunks of this generation are the document's; others are being made, or removed.
+    generation: Mapped[int] = mapped_column(default=0)
+    reindex: Mapped[str | None]
+    # The sum of the vectors' checksums, which tells a damaged index.
+    vectors_sum: Mapped[int | None]
 
 
 class TextRow(Base):
@@ -53,7 +66,10 @@ class TextRow(Base):
 
 
 class PageRow(Base):
-    """The characters of the extracted text that stand on one page."""
+    """The characters of the extracted text that stand on one page, and where its words stand on the paper.
+
+    ``width`` and ``height`` are in points, as the page is shown (rotated); ``words`` is ``parse.pack_words``.
+    """
 
     __tablename__ = "document_pages"
 
@@ -61,6 +77,58 @@ class PageRow(Base):
     number: Mapped[int] = mapped_column(primary_key=True)
     start: Mapped[int]
     end: Mapped[int]
+    width: Mapped[float | None]
+    height: Mapped[float | None]
+    words: Mapped[bytes | None] = mapped_column(LargeBinary)
+
+
+class OutlineRow(Base):
+    """The headings of a document's text, so that it can be split again without reading the file again."""
+
+    __tablename__ = "document_outlines"
+
+    doc_id: Mapped[str] = mapped_column(ForeignKey("documents.doc_id", ondelete="CASCADE"), primary_key=True)
+    headings: Mapped[list[Any]] = mapped_column(JSON)
+
+
+class BatchRow(Base):
+    """Files that came together; ``entries`` and ``next_entry`` are of a ZIP file, ``refused`` what became no document."""
+
+    __tablename__ = "batches"
+
+    batch_id: Mapped[str] = mapped_column(primary_key=True)
+    owner_id: Mapped[str]
+    name: Mapped[str]
+    collection_id: Mapped[str | None]
+    status: Mapped[str]
+    entries: Mapped[int | None]
+    next_entry: Mapped[int] = mapped_column(default=0)
+    refused: Mapped[list[dict[str, str]]] = mapped_column(JSON)
+    lease_token: Mapped[str | None]
+    lease_until: Mapped[datetime | None] = mapped_column(Utc)
+    created_at: Mapped[datetime] = mapped_column(Utc)
+
+
+class CollectionRow(Base):
+    """A named set of an owner's documents."""
+
+    __tablename__ = "collections"
+
+    collection_id: Mapped[str] = mapped_column(primary_key=True)
+    owner_id: Mapped[str]
+    name: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(Utc)
+
+
+class CollectionDocumentRow(Base):
+    """One document in one collection."""
+
+    __tablename__ = "collection_documents"
+
+    collection_id: Mapped[str] = mapped_column(
+        ForeignKey("collections.collection_id", ondelete="CASCADE"), primary_key=True
+    )
+    doc_id: Mapped[str] = mapped_column(ForeignKey("documents.doc_id", ondelete="CASCADE"), primary_key=True)
 
 
 class ChunkRow(Base):
@@ -71,6 +139,7 @@ class ChunkRow(Base):
     chunk_id: Mapped[int] = mapped_column(primary_key=True)
     doc_id: Mapped[str] = mapped_column(ForeignKey("documents.doc_id", ondelete="CASCADE"))
     owner_id: Mapped[str]
+    generation: Mapped[int] = mapped_column(default=0)
     chunk_index: Mapped[int]
     start: Mapped[int]
     end: Mapped[int]
@@ -98,6 +167,10 @@ class Document:
     error_message: str | None
     embedder: str | None
     created_at: datetime
+    stage: Stage | None = None
+    batch_id: str | None = None
+    chunker: str | None = None
+    reindex: Reindex | None = None
 
     @property
     def settled(self) -> bool:

@@ -6,8 +6,12 @@ The readers themselves are in ``formats``, one module each; ``sandbox`` runs the
 from __future__ import annotations
 
 import re
+import struct
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
+from typing import NamedTuple
 
 import msgspec
 
@@ -35,6 +39,9 @@ HEAD_BYTES = 4096
 # More text than this is refused: about 40 000 pages.
 MAX_CHARACTERS = 64 * 1024 * 1024
 MAX_TITLE_CHARACTERS = 300
+# Places on a page are kept in this many steps from edge to edge.
+SHARES = 65535
+_WORD = struct.Struct("<IIHHHH")
 _ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _UNICODE_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 # What cannot be stored, and what would hide text from people: tag characters, apart from those of flags, and overrides
@@ -47,11 +54,18 @@ _UNSHOWN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Page ``number`` (from 1) is ``text[start:end]``."""
+    """Page ``number`` (from 1) is ``text[start:end]``.
+
+    ``width`` and ``height`` are in points as the page is shown; ``words`` (``pack_words``) tells where each of its
+    words stands on it. None of a format without paper.
+    """
 
     number: int
     start: int
     end: int
+    width: float | None = None
+    height: float | None = None
+    words: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +107,36 @@ class Outcome(msgspec.Struct, omit_defaults=True):
     code: str = "broken"
     message: str = ""
     detail: str = ""
+
+
+class Word(NamedTuple):
+    """A word of a page: ``text[page.start + start : page.start + end]``, in the box from (x0, y0) to (x1, y1).
+
+    The box is in shares of the page as it is shown, from its top left corner: 0 to 1.
+    """
+
+    start: int
+    end: int
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+
+def pack_words(words: Sequence[Word]) -> bytes:
+    """Words as bytes for the store: deflated rows of two uint32 and four uint16 (little-endian)."""
+    rows = (_WORD.pack(word.start, word.end, *(_share(value) for value in word[2:])) for word in words)
+    return zlib.compress(b"".join(rows))
+
+
+def unpack_words(packed: bytes) -> list[Word]:
+    """The inverse of ``pack_words``."""
+    rows = _WORD.iter_unpack(zlib.decompress(packed))
+    return [Word(start, end, *(value / SHARES for value in box)) for start, end, *box in rows]
+
+
+def _share(value: float) -> int:
+    return round(min(max(value, 0.0), 1.0) * SHARES)
 
 
 def detect(filename: str, head: bytes) -> str:

@@ -39,6 +39,8 @@ class VectorRow(Base):
     owner_id: Mapped[str]
     doc_id: Mapped[str]
     embedding: Mapped[bytes] = mapped_column(LargeBinary)
+    # The embedder: only vectors of one can be compared.
+    space: Mapped[str] = mapped_column(default="minilm", server_default="minilm")
 
 
 class RevisionRow(Base):

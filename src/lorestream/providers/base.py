@@ -145,3 +145,23 @@ class Embedder(Protocol):
     async def close(self) -> None:
         """Free what it holds."""
         ...
+
+
+class Reranker(Protocol):
+    """Orders passages by reading each together with the question (a cross-encoder). Never blocks the event loop."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in results and reports."""
+        ...
+
+    async def score(self, question: str, texts: Sequence[str]) -> NDArray[np.float32]:
+        """How well each text answers the question: float32 of shape (len(texts),), higher is better, any scale.
+
+        Raises RetrievalFailed where the model gives something else.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Free what it holds."""
+        ...
