@@ -14,8 +14,8 @@ from lorestream.errors import InvalidInput, LorestreamError, RateLimited, Refuse
 
 DESIGN = Path(__file__).parents[2] / "docs" / "design.md"
 TRANSIENT = {
-    "retrieval_failed", "model_unavailable", "model_rate_limited", "model_error", "first_token_timeout", "idle_timeout",
-    "total_timeout", "upstream_truncated", "overloaded", "interrupted", "shutdown", "internal",
+    "retrieval_failed", "rebuilding", "model_unavailable", "model_rate_limited", "model_error", "first_token_timeout",
+    "idle_timeout", "total_timeout", "upstream_truncated", "overloaded", "interrupted", "shutdown", "internal",
 }  # fmt: skip
 
 
