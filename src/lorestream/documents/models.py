@@ -9,7 +9,7 @@ from typing import Any, Literal
 from sqlalchemy import JSON, ForeignKey, LargeBinary
 from sqlalchemy.orm import Mapped, mapped_column
 
-from lorestream.db import Base, Utc
+from lorestream.db import Base, Utc, now
 
 Status = Literal["queued", "processing", "ready", "failed", "cancelled"]
 # What is being done while it is processing: reading the file, recognising scanned pages, indexing the passages.
@@ -53,6 +53,8 @@ class DocumentRow(Base):
     reindex: Mapped[str | None]
     # The sum of the vectors' checksums, which tells a damaged index.
     vectors_sum: Mapped[int | None]
+    # Set by every statement that changes the row, so that progress streams read only what is new.
+    changed_at: Mapped[datetime | None] = mapped_column(Utc, default=now, onupdate=now)
 
 
 class TextRow(Base):

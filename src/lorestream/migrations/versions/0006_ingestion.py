@@ -46,9 +46,11 @@ def upgrade() -> None:
         sa.Column("generation", sa.Integer, nullable=False, server_default="0"),
         sa.Column("reindex", sa.Text),
         sa.Column("vectors_sum", sa.Integer),
+        sa.Column("changed_at", sa.DateTime),
     ):
         op.add_column("documents", column)
     op.create_index("documents_of_batch", "documents", ["owner_id", "batch_id", "status"])
+    op.create_index("documents_changed", "documents", ["owner_id", "changed_at"])
     op.execute("DROP TRIGGER chunk_gone")
     op.execute(CHUNKS)
     op.execute(COPY)
