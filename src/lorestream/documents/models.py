@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from lorestream.db import Base, Utc, now
 
 Status = Literal["queued", "processing", "ready", "failed", "cancelled"]
+BatchStatus = Literal["unpacking", "working", "done", "cancelled"]
 # What is being done while it is processing: reading the file, recognising scanned pages, indexing the passages.
 Stage = Literal["reading", "recognising", "indexing"]
 # Why a ready document is indexed again: its owner's wish (the old index serves meanwhile), or damaged vectors (search
@@ -190,6 +192,36 @@ class Job:
     media_type: str
     attempts: int
     lease_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Files that came together, and how they are doing: numbers of documents by status, ``progress`` from 0 to 1.
+
+    ``pages`` and ``chunks`` are those read and indexed so far, ``refused`` the files that became no document.
+    """
+
+    batch_id: str
+    name: str
+    collection_id: str | None
+    status: BatchStatus
+    entries: int | None
+    documents: int
+    queued: int
+    processing: int
+    ready: int
+    failed: int
+    cancelled: int
+    pages: int
+    chunks: int
+    progress: float
+    refused: Sequence[Mapping[str, str]]
+    created_at: datetime
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more will happen to it by itself."""
+        return self.status in ("done", "cancelled") and not (self.queued or self.processing)
 
 
 @dataclass(frozen=True, slots=True)
