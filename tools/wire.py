@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
-from lorestream.conversations.prompt import NO_ANSWER
 from lorestream.errors import NoDocuments, UpstreamTruncated
 from lorestream.library import Library
 from lorestream.main import create_app
+from lorestream.providers.base import NO_ANSWER
 from lorestream.settings import Settings
 from lorestream.streaming import sse
 from lorestream.streaming.events import (
@@ -53,8 +53,10 @@ TABLE = Source(
 )
 
 
-def _done(reason: FinishReason, citations: list[Citation], usage: Usage | None = None) -> Done:
-    return Done("ollama:llama3.2:3b", reason, usage, Timings(0, 12, 140, 910), citations, None, MESSAGE_ID)
+def _done(
+    reason: FinishReason, citations: list[Citation], usage: Usage | None = None, *, uncited: bool = False
+) -> Done:
+    return Done("ollama:llama3.2:3b", reason, usage, Timings(0, 12, 140, 910), citations, uncited, None, MESSAGE_ID)
 
 
 def streams() -> dict[str, list[Event]]:
@@ -64,13 +66,13 @@ def streams() -> dict[str, list[Event]]:
     odd = ["Zürich", " 日本", "語 ", "🦉", "\u2028", "\r\n", "\u0085", '"\\', "</script>", "\x00", "e\u0301"]
     return {
         "answer": [Sources([PARIS, TABLE]), *answer, _done("stop", cited, Usage(210, 6, 216))],
-        "length": [Sources([PARIS]), *answer[:3], _done("length", [], Usage(210, 3, 213))],
-        "cancelled": [Sources([PARIS]), *answer[:2], _done("cancelled", [])],
+        "length": [Sources([PARIS]), *answer[:3], _done("length", [], Usage(210, 3, 213), uncited=True)],
+        "cancelled": [Sources([PARIS]), *answer[:2], _done("cancelled", [], uncited=True)],
         "cancelled-before-sources": [Sources([]), _done("cancelled", [])],
         "no-context": [Sources([]), Token(NO_ANSWER), _done("no_context", [])],
         "no-documents": [error_event(NoDocuments("No documents found."), MESSAGE_ID)],
         "truncated": [Sources([PARIS]), *answer[:3], error_event(UpstreamTruncated(), MESSAGE_ID)],
-        "unicode": [Sources([TABLE]), *map(Token, odd), _done("stop", [])],
+        "unicode": [Sources([TABLE]), *map(Token, odd), _done("stop", [], uncited=True)],
         "narrated": [
             Status("queued", 2),
             Status("queued", 1),

@@ -54,6 +54,12 @@ async def test_an_answer_streams_the_whole_grammar_and_is_stored_with_all_it_say
         assert answer["timings"]["total_ms"] >= 0
         snapshot = (await client.http.get(f"/runs/{stream.run_id}")).json()
         assert (snapshot["conversation_id"], snapshot["question"]) == (thread.id, QUESTION)
+        fake.play(Say("Paris."), Finish())
+        terminal = (await thread.answer()).terminal
+        assert isinstance(terminal, Done)
+        assert (done.uncited, terminal.uncited) == (False, True)
+        messages = (await thread.read())["messages"]
+        assert [message["uncited"] for message in messages] == [False, False, False, True]
 
 
 async def test_a_failed_answer_names_its_conversation_and_is_no_history(tmp_path: Path, models_dir: Path) -> None:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from lorestream.conversations.prompt import INSTRUCTIONS, NO_ANSWER
+from lorestream.conversations.prompt import INSTRUCTIONS
+from lorestream.providers.base import NO_ANSWER
 from tests.fakes.reading import Client, user_of
 from tests.fakes.server import RunningServer, started_server
 from tests.fakes.threads import ScriptedModel

@@ -6,7 +6,9 @@ import time
 
 import pytest
 
-from lorestream.conversations.citations import find, support
+from lorestream.conversations.citations import find, support, uncited
+from lorestream.providers.base import NO_ANSWER
+from lorestream.providers.reader import NOTICE
 
 PASSAGES = {1: "Paris is the capital of France.", 2: "Rome, the capital of Italy, lies on the Tiber."}
 
@@ -38,6 +40,25 @@ def test_support_is_one_for_a_quotation_and_the_share_of_words_otherwise() -> No
     assert support("France has the capital Paris [1].", PASSAGES[1]) == 1.0
     assert support("Berlin is the capital of Germany [1].", PASSAGES[1]) == 0.33
     assert support("Nothing alike here [1].", PASSAGES[1]) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("Paris is the capital.", True),
+        ("Paris is the capital [7].", True),
+        ("Paris is", True),
+        ("Paris is the capital [1].", False),
+        (NO_ANSWER, False),
+        ("I don’t know based on the provided data", False),
+        (f"{NO_ANSWER} But Paris is the capital.", True),
+        (f"{NO_ANSWER}\n\n{NOTICE}", False),
+        ("", False),
+        (" […] ", False),
+    ],
+)
+def test_an_answer_that_states_something_and_cites_no_source_is_uncited(answer: str, expected: bool) -> None:
+    assert uncited(answer, find(answer, PASSAGES)) == expected
 
 
 def test_a_hostile_answer_is_searched_in_linear_time() -> None:

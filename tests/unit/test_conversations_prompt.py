@@ -7,7 +7,7 @@ import pytest
 from lorestream.conversations import prompt
 from lorestream.conversations.models import Turn
 from lorestream.errors import ContextTooLong
-from lorestream.providers.base import PromptPassage
+from lorestream.providers.base import NO_ANSWER, PromptPassage
 
 PASSAGES = [
     PromptPassage(1, "geo", "Paris is the capital of France."),
@@ -26,7 +26,7 @@ def test_passages_are_numbered_delimited_by_the_nonce_and_declared_data() -> Non
     assert (system.role, user.role) == ("system", "user")
     assert "</passage-abcd>" in system.content
     assert "instructions" in system.content
-    assert prompt.NO_ANSWER in system.content
+    assert NO_ANSWER in system.content
     assert '<passage-abcd number="1" title="geo">\nParis is the capital of France.\n</passage-abcd>' in user.content
     assert "title=\"a 'quoted' title\"" in user.content
     assert "Which capital?" in user.content

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lorestream.providers.base import Generation, Prompt, PromptPassage
-from lorestream.providers.reader import MAX_QUOTES, NO_ANSWER, NOTICE, Reader
+from lorestream.providers.base import NO_ANSWER, Generation, Prompt, PromptPassage
+from lorestream.providers.reader import MAX_QUOTES, NOTICE, Reader
 from tests.fakes.embedder import WordEmbedder
 
 QUOTE = re.compile(r"“(.*?)” \[(\d+)\]\n\n", re.DOTALL)

@@ -53,7 +53,7 @@ class ScriptedWork:
     def ended(self, fold: Fold, outcome: Outcome) -> Terminal:
         if outcome is None or isinstance(outcome, Stopped):
             reason = "cancelled" if outcome else "stop"
-            return Done("m", reason, None, Timings(0, 0, 0, 0), [], None, "id")  # type: ignore[arg-type]
+            return Done("m", reason, None, Timings(0, 0, 0, 0), [], False, None, "id")  # type: ignore[arg-type]
         return to_error(outcome, "id")
 
     async def save(self, fold: Fold, outcome: Outcome, terminal: Terminal) -> None:

@@ -20,7 +20,7 @@ EVENTS: list[Event] = [
     Sources([Source(1, "d", 0, "Ünïcode\u2028\n", 0.25, 1.0, 'a "title"', None, 0, 9)]),
     Reasoning("hm"),
     Token("x"),
-    Done("m", "stop", None, Timings(0, 1, 2, 3), [], None, "id"),
+    Done("m", "stop", None, Timings(0, 1, 2, 3), [], False, None, "id"),
     Error("No documents found.", "no_documents", False, "id"),
 ]
 
@@ -90,5 +90,15 @@ def test_events_have_no_other_fields_than_the_contract_names() -> None:
     assert set(schema["Sources"]["properties"]) == {"type", "sources"}
     source = {"n", "doc_id", "chunk_index", "text", "distance", "score", "title", "page", "start", "end"}
     assert set(schema["Source"]["properties"]) == source
-    done = {"type", "model", "finish_reason", "usage", "timings", "citations", "conversation_id", "message_id"}
+    done = {
+        "type",
+        "model",
+        "finish_reason",
+        "usage",
+        "timings",
+        "citations",
+        "uncited",
+        "conversation_id",
+        "message_id",
+    }
     assert set(schema["Done"]["properties"]) == done

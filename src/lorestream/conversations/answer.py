@@ -16,7 +16,7 @@ from lorestream.conversations import citations, prompt
 from lorestream.conversations.models import Begun, Question, Turn
 from lorestream.conversations.store import MessageStore
 from lorestream.errors import Busy, Gone, Internal, LimitReached, RunFailed
-from lorestream.providers.base import ChatModel, Delta, Finish, Generation, Prompt, PromptPassage
+from lorestream.providers.base import NO_ANSWER, ChatModel, Delta, Finish, Generation, Prompt, PromptPassage
 from lorestream.providers.catalogue import Catalogue
 from lorestream.retrieval.models import Passage
 from lorestream.retrieval.search import Retrieval
@@ -173,7 +173,7 @@ class _Answering:
                 yield [Sources(await self._search())]
                 if not self._passages:
                     self._finish_reason = "no_context"
-                    yield [Token(prompt.NO_ANSWER)]
+                    yield [Token(NO_ANSWER)]
                     return
                 began = time.monotonic()
                 async for place in self._ticket.positions():
@@ -241,12 +241,14 @@ class _Answering:
         reason: FinishReason = finish.reason if finish else "stop"
         texts = {n: passage.text for n, passage in enumerate(self._passages, 1)}
         usage = finish.usage if finish else None
+        cited = citations.find(fold.answer, texts)
         return Done(
             model=self._model.name if self._queue_ms is not None else "none",
             finish_reason="cancelled" if isinstance(outcome, Stopped) else self._finish_reason or reason,
             usage=Usage(usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) if usage else None,
             timings=Timings(self._queue_ms, self._retrieval_ms, self._first_token_ms, _ms_since(self._started)),
-            citations=citations.find(fold.answer, texts),
+            citations=cited,
+            uncited=citations.uncited(fold.answer, cited),
             conversation_id=self._begun.conversation_id,
             message_id=self._begun.answer_id,
         )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from itertools import islice
 
+from lorestream.providers.base import NO_ANSWER
+from lorestream.providers.reader import NOTICE
 from lorestream.streaming.events import Citation
-from lorestream.text import content_words, sentence_spans
+from lorestream.text import content_words, sentence_spans, words
 
 _MARK = re.compile(r"\[(\d{1,3}(?:\s?[,;]\s?\d{1,3}){0,9})\]")
 _MARK_AFTER_BLANKS = re.compile(r"[^\S\n]{0,8}" + _MARK.pattern)
@@ -41,6 +43,19 @@ def find(answer: str, passages: Mapping[int, str]) -> list[Citation]:
                 supports[key] = support(answer[start : min(end, start + MAX_SENTENCE)], passages[n])
             found.append(Citation(n, start, end, supports[key]))
     return found
+
+
+def uncited(answer: str, cited: Sized) -> bool:
+    """Whether an answer states something and none of its citations (``find``) is of a source."""
+    return not cited and states_something(answer)
+
+
+def states_something(answer: str) -> bool:
+    """Whether there is more to an answer than that the documents do not say, and the built-in reader's notice."""
+    said = answer[:MAX_ANSWER].replace("’", "'").casefold()
+    for nothing in (NO_ANSWER, NOTICE):
+        said = said.replace(nothing.rstrip(".").casefold(), " ")
+    return bool(words(_MARK.sub(" ", said)))
 
 
 def without_marks(answer: str) -> str:

@@ -8,9 +8,7 @@ from collections.abc import Sequence
 from lorestream.conversations import citations
 from lorestream.conversations.models import Turn
 from lorestream.errors import ContextTooLong
-from lorestream.providers.base import ChatMessage, Prompt, PromptPassage
-
-NO_ANSWER = "I don't know based on the provided data."
+from lorestream.providers.base import NO_ANSWER, ChatMessage, Prompt, PromptPassage
 
 # Estimated from bytes, so that no tokenizer has to be there: 3 bytes a token is on the careful side of the 3.5 to 4.5
 # that common vocabularies reach on prose.

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Path, Query, Response
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from lorestream.accounts.caller import Asks, Reads
-from lorestream.conversations import export
+from lorestream.conversations import citations, export
 from lorestream.conversations.models import Conversation, Place, Question, Rating, Request, StoredMessage
 from lorestream.conversations.routes import AskStream, SettingsDep, event_stream
 from lorestream.conversations.threads import Conversations
@@ -131,6 +131,7 @@ class MessageView(BaseModel):
     error: dict[str, Any] | None
     sources: list[dict[str, Any]]
     citations: list[dict[str, Any]]
+    uncited: bool
     run_id: str | None
     model: str | None
     finish_reason: str | None
@@ -273,4 +274,6 @@ def message_view(message: StoredMessage) -> MessageView:
     rating, comment = values.pop("rating"), values.pop("comment")
     feedback = FeedbackView(rating=rating, comment=comment) if rating or comment else None
     lists = {name: values.pop(name) or [] for name in ("sources", "citations")}
-    return MessageView(**values, **lists, feedback=feedback)
+    # Citations are looked for where an answer came to its end or was stopped.
+    uncited = message.citations is not None and citations.uncited(message.content, message.citations)
+    return MessageView(**values, **lists, uncited=uncited, feedback=feedback)

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 FinishReason = Literal["stop", "length", "content_filter"]
+# What a model is asked to say where the passages do not hold the answer.
+NO_ANSWER = "I don't know based on the provided data."
 Vectors = NDArray[np.float32]
 
 

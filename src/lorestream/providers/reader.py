@@ -16,11 +16,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lorestream.providers.base import Delta, Embedder, Finish, Generation, Prompt, PromptPassage, Vectors
+from lorestream.providers.base import NO_ANSWER, Delta, Embedder, Finish, Generation, Prompt, PromptPassage, Vectors
 from lorestream.text import content_words, sentence_spans
 
 NAME = "reader"
-NO_ANSWER = "I don't know based on the provided data."
 NOTICE = (
     "Quoted from your documents: no language model is connected. To connect one, set LORESTREAM_MODEL=ollama:… "
     "or LORESTREAM_OPENAI_BASE_URL (see README)."

@@ -87,13 +87,14 @@ class Token(msgspec.Struct, frozen=True, tag="token"):
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):
-    """The run ended as it should, or was stopped."""
+    """The run ended as it should, or was stopped; ``uncited`` when the answer states something without a citation."""
 
     model: str
     finish_reason: FinishReason
     usage: Usage | None
     timings: Timings
     citations: list[Citation]
+    uncited: bool
     conversation_id: str | None
     message_id: str
 

@@ -93,7 +93,7 @@ export interface DocumentView {
   created_at: string;
 }
 
-/** The run ended as it should, or was stopped. */
+/** The run ended as it should, or was stopped; ``uncited`` when the answer states something without a citation. */
 export interface Done {
   type: "done";
   model: string;
@@ -101,6 +101,7 @@ export interface Done {
   usage: Usage | null;
   timings: Timings;
   citations: Citation[];
+  uncited: boolean;
   conversation_id: string | null;
   message_id: string;
 }
@@ -264,6 +265,7 @@ export interface MessageView {
   error: Record<string, unknown> | null;
   sources: Record<string, unknown>[];
   citations: Record<string, unknown>[];
+  uncited: boolean;
   run_id: string | null;
   model: string | null;
   finish_reason: string | null;

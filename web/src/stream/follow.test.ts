@@ -14,6 +14,7 @@ const done: StreamEvent = {
   usage: null,
   timings: { queue_ms: 0, retrieval_ms: 12, first_token_ms: 140, total_ms: 910 },
   citations: [],
+  uncited: false,
   conversation_id: null,
   message_id: "m1",
 };

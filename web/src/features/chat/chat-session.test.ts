@@ -44,6 +44,7 @@ const running = (runId: string): Message => ({
   error: null,
   sources: [],
   citations: [],
+  uncited: false,
   run_id: runId,
   created_at: "2026-01-01T00:00:00Z",
   finish_reason: null,

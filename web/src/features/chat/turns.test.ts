@@ -15,6 +15,7 @@ const message = (id: string, parent: string | null): Message => ({
   error: null,
   sources: [],
   citations: [],
+  uncited: false,
   run_id: id.startsWith("a") ? `run-${id}` : null,
   created_at: "2026-01-01T00:00:00Z",
   finish_reason: "stop",
