@@ -8,7 +8,7 @@ import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -92,6 +92,18 @@ class Documents:
             await process.close()
             self._queue = Watchers()
 
+    def nudge(self) -> None:
+        """Say that there is something new to do."""
+        self._queue.nudge()
+
+    def watch(self, name: str) -> AbstractContextManager[asyncio.Event]:
+        """An event that is set when this document or batch, or with ``ANY`` some document, may have changed."""
+        return self._queue.watch(name)
+
+    def tell(self, name: str) -> None:
+        """Wake those who watch it."""
+        self._queue.report(name)
+
     async def ingest(self, doc_id: str) -> None:
         """Index a queued document in this process, until it is settled; for commands that have no worker."""
         while await self.ingestor.ingest(doc_id, self._queue.report) is not None:
@@ -138,7 +150,7 @@ class Documents:
         )  # fmt: skip
         file = self.files / document.doc_id
         with disk_errors():
-            await asyncio.to_thread(_move_durably, upload.path, file)
+            await asyncio.to_thread(move_durably, upload.path, file)
         try:
             async with self._db.write() as session:
                 await self._quotas.admit(session, owner_id, await store.stored(session, owner_id), upload.bytes)
@@ -301,7 +313,8 @@ class Documents:
             return await store.find_same_bytes(session, owner_id, sha256)
 
 
-def _move_durably(source: Path, target: Path) -> None:
+def move_durably(source: Path, target: Path) -> None:
+    """Move a file on one disk so that it outlives a power cut (blocking)."""
     with source.open("rb") as file:
         os.fsync(file.fileno())
     source.rename(target)
