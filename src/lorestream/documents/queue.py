@@ -28,6 +28,8 @@ LAST_RESTART_SECONDS = 30.0
 # A worker that lived this long did not die of its start: the next restart is quick again.
 HEALTHY_SECONDS = 60.0
 STOP_SECONDS = 3.0
+# Watched by those who follow many documents.
+ANY = ""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -60,9 +62,10 @@ class Watchers:
                 del self._waiting[doc_id]
 
     def report(self, doc_id: str, _status: str = "", _progress: float = 0.0) -> None:
-        """Wake those who wait for the document."""
-        for news in self._waiting.get(doc_id, ()):
-            news.set()
+        """Wake those who wait for the document (or batch), and those who wait for ANY."""
+        for name in (doc_id, ANY):
+            for news in self._waiting.get(name, ()):
+                news.set()
 
     def nudge(self) -> None:
         """Say that a document was queued or deleted."""
