@@ -17,7 +17,7 @@ import numpy as np
 from lorestream.db import Database
 from lorestream.documents import store
 from lorestream.documents.chunk import MAX_TOKENS, OVERLAP_TOKENS, Chunk, embedding_text, split
-from lorestream.documents.models import Job, PageSpan, StoredChunk
+from lorestream.documents.models import Job, PageSpan, StoredChunk, version_of
 from lorestream.documents.parse import DocumentFailed, Parsed
 from lorestream.documents.sandbox import parse_file
 from lorestream.documents.store import LeaseLost
@@ -164,7 +164,9 @@ class Ingestor:
             rows = [_row(job.doc_id, chunk) for chunk in batch]
             async with self._db.write() as session:
                 ids = await store.add_chunks(session, job, title, rows, progress)
-                await self._index.add(session, job.owner_id, job.doc_id, list(map(Vector, ids, vectors)))
+                version = version_of(job.doc_id, job.generation)
+                made = list(map(Vector, ids, vectors))
+                await self._index.add(session, job.owner_id, version, self._embedder.name, made)
             report(job.doc_id, "processing", progress)
 
     async def _embed(self, texts: list[str]) -> Vectors:
@@ -184,7 +186,7 @@ class Ingestor:
         async with self._db.write() as session:
             await store.renew(session, job)
             await store.delete_text(session, job.doc_id)
-            await self._index.remove(session, job.owner_id, job.doc_id)
+            await self._index.remove(session, job.owner_id, version_of(job.doc_id, job.generation))
 
     async def _fail(self, job: Job, code: str, message: str) -> None:
         await self._clear(job)

@@ -23,6 +23,11 @@ Reindex = Literal["wanted", "damaged"]
 DELETING = "deleting"
 
 
+def version_of(doc_id: str, generation: int) -> str:
+    """What the vector index knows a document's chunks of one generation by."""
+    return f"{doc_id}:{generation}"
+
+
 class DocumentRow(Base):
     """One uploaded file and where it stands."""
 
@@ -191,6 +196,7 @@ class Job:
     filename: str
     media_type: str
     attempts: int
+    generation: int
     lease_token: str
 
 

@@ -299,7 +299,8 @@ class Documents:
             async with self._db.write() as session:
                 removed = await store.delete_chunks(session, doc_id, CHUNKS_PER_DELETION)
         async with self._db.write() as session:
-            await self._index.remove(session, owner_id, doc_id)
+            for version in await store.versions(session, doc_id):
+                await self._index.remove(session, owner_id, version)
             await store.delete_document(session, doc_id)
 
     async def _ready(self, owner_id: str, doc_id: str) -> Document:

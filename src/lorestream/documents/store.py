@@ -28,6 +28,7 @@ from lorestream.documents.models import (
     PageSpan,
     StoredChunk,
     TextRow,
+    version_of,
 )
 from lorestream.errors import Conflict
 
@@ -104,7 +105,12 @@ async def read_chunk(session: AsyncSession, owner_id: str, doc_id: str, chunk_in
         await session.execute(
             select(*columns)
             .join(DocumentRow, DocumentRow.doc_id == ChunkRow.doc_id)
-            .where(*_mine(owner_id, doc_id), DocumentRow.status == "ready", ChunkRow.chunk_index == chunk_index)
+            .where(
+                *_mine(owner_id, doc_id),
+                DocumentRow.status == "ready",
+                DocumentRow.generation == ChunkRow.generation,
+                ChunkRow.chunk_index == chunk_index,
+            )
         )
     ).one_or_none()
     return None if row is None else StoredChunk(*row)
@@ -159,6 +165,13 @@ async def begin_deletion(session: AsyncSession, owner_id: str, doc_id: str) -> b
     """Make a document invisible and take it from its worker; False when there is none."""
     change = update(DocumentRow).where(*_mine(owner_id, doc_id))
     return await _changed(session, change.values(status=DELETING, lease_token=None, lease_until=None))
+
+
+async def versions(session: AsyncSession, doc_id: str) -> list[str]:
+    """What the vector index may know the document by: what serves, what it replaced and what is to replace it."""
+    found = await session.scalar(select(DocumentRow.generation).where(DocumentRow.doc_id == doc_id))
+    generation = found or 0
+    return [version_of(doc_id, number) for number in range(max(0, generation - 1), generation + 2)]
 
 
 async def delete_chunks(session: AsyncSession, doc_id: str, limit: int) -> int:
@@ -236,7 +249,8 @@ async def add_chunks(
     """Store chunks and their full text, invisible until ``publish``; their ids in order. Raises LeaseLost."""
     await _hold(session, job, progress=progress)
     names = list(StoredChunk.__dataclass_fields__)
-    rows = [{name: getattr(chunk, name) for name in names} | {"owner_id": job.owner_id} for chunk in chunks]
+    of = {"owner_id": job.owner_id, "generation": job.generation}
+    rows = [{name: getattr(chunk, name) for name in names} | of for chunk in chunks]
     made = insert(ChunkRow).returning(ChunkRow.chunk_id, sort_by_parameter_order=True)
     ids = list((await session.scalars(made, rows)).all())
     await session.execute(

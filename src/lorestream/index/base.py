@@ -6,7 +6,8 @@ longer) visible can never surface.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -30,10 +31,30 @@ class Hit(NamedTuple):
     distance: float
 
 
-class VectorIndex(Protocol):
-    """Vectors by owner, document and chunk."""
+class Sum(NamedTuple):
+    """How many vectors a version has, and the sum of their checksums (``checksum``)."""
 
-    async def add(self, session: AsyncSession, owner_id: str, doc_id: str, vectors: Sequence[Vector]) -> None:
+    vectors: int
+    checksum: int
+
+
+class Held(NamedTuple):
+    """What is stored of an owner in one space: the sum of each version, as of a revision."""
+
+    revision: int
+    versions: dict[str, Sum]
+
+
+class VectorIndex(Protocol):
+    """Vectors by owner, version and chunk.
+
+    A ``version`` stands for the chunks of one document as they were made at one time. A ``space`` is named by the
+    embedder whose vectors it holds: only vectors of one space, and of the query's length, can be compared.
+    """
+
+    async def add(
+        self, session: AsyncSession, owner_id: str, version: str, space: str, vectors: Sequence[Vector]
+    ) -> None:
         """Store vectors, replacing those of the same chunks.
 
         ``session`` is the caller's open writing transaction: an adapter in the same database uses it, so that
@@ -41,25 +62,41 @@ class VectorIndex(Protocol):
         """
         ...
 
-    async def remove(self, session: AsyncSession, owner_id: str, doc_id: str) -> None:
-        """Remove every vector of a document; nothing happens when there is none."""
+    async def remove(self, session: AsyncSession, owner_id: str, version: str) -> None:
+        """Remove every vector of a version; nothing happens when there is none."""
         ...
 
     async def remove_owner(self, session: AsyncSession, owner_id: str) -> None:
         """Remove every vector of an owner, and whatever else is kept of them."""
         ...
 
-    async def search(self, owner_id: str, query: Vectors, k: int, doc_ids: Sequence[str] | None = None) -> list[Hit]:
-        """The ``k`` nearest vectors of the owner (of these documents only, if given), nearest first."""
+    async def search(
+        self, owner_id: str, space: str, query: Vectors, k: int, versions: Collection[str] | None = None
+    ) -> list[Hit]:
+        """The ``k`` nearest vectors of the owner's space (of these versions only, if given), nearest first."""
         ...
 
-    async def distances(self, owner_id: str, query: Vectors, chunk_ids: Sequence[int]) -> dict[int, float]:
+    async def distances(self, owner_id: str, space: str, query: Vectors, chunk_ids: Sequence[int]) -> dict[int, float]:
         """The distance of each of these chunks of the owner; chunks without a vector are left out."""
+        ...
+
+    async def held(self, owner_id: str, space: str, dimensions: int) -> Held:
+        """What there is of the owner in the space, as it was read last; vectors of another length do not count."""
         ...
 
     async def close(self) -> None:
         """Free what it holds."""
         ...
+
+
+def stored_bytes(values: Vectors) -> bytes:
+    """A vector as it is stored and summed: little-endian float32."""
+    return np.ascontiguousarray(values, dtype="<f4").tobytes()
+
+
+def checksum(stored: Iterable[bytes]) -> int:
+    """The sum of the vectors' CRC-32, below 2**63, whatever their order."""
+    return sum(map(zlib.crc32, stored)) % 2**63
 
 
 def nearest(chunk_ids: NDArray[np.int64], vectors: Vectors, query: Vectors, k: int) -> list[Hit]:

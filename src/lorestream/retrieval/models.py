@@ -56,8 +56,9 @@ class Scope:
     """What a search may look through.
 
     ``embedders`` counts the ready documents by the embedder of their vectors; ``doc_ids`` narrows the search, or is
-    None when everything of the owner that is in the index may be found.
+    None when everything of the owner that is in the index may be found; ``versions`` are theirs in the vector index.
     """
 
     embedders: dict[str, int]
     doc_ids: list[str] | None
+    versions: list[str] | None

@@ -61,7 +61,7 @@ class Retrieval:
             async with self._db.read() as session:
                 scope = await store.scope(session, owner_id, doc_ids)
             self._check(scope)
-            return await self._search(owner_id, queries, k, scope.doc_ids)
+            return await self._search(owner_id, queries, k, scope)
         except LorestreamError:
             raise
         except Exception as error:
@@ -80,10 +80,8 @@ class Retrieval:
                 f"{self._embedder.name!r}. Set LORESTREAM_EMBEDDER={other}, or index them again (retry)."
             )
 
-    async def _search(
-        self, owner_id: str, queries: Sequence[str], k: int, doc_ids: Sequence[str] | None
-    ) -> list[Passage]:
-        looks = await _together([self._look(owner_id, query, doc_ids) for query in queries])
+    async def _search(self, owner_id: str, queries: Sequence[str], k: int, scope: Scope) -> list[Passage]:
+        looks = await _together([self._look(owner_id, query, scope) for query in queries])
         hits = list(dict.fromkeys(chunk_id for look in looks for chunk_id in (*look.distances, *look.lexical)))
         async with self._db.read() as session:
             found = await store.resolve(session, owner_id, hits)
@@ -95,11 +93,11 @@ class Retrieval:
         places = Places(_places(looks[0].distances), _places(looks[0].lexical))
         return [_passage(found[i], literal.distances[i], scores[i], places.of(i)) for i in best[:k]]
 
-    async def _look(self, owner_id: str, query: str, doc_ids: Sequence[str] | None) -> _Look:
-        by_words = asyncio.create_task(self._lexical(owner_id, query, doc_ids))
+    async def _look(self, owner_id: str, query: str, scope: Scope) -> _Look:
+        by_words = asyncio.create_task(self._lexical(owner_id, query, scope.doc_ids))
         try:
             vector = await self._embedder.embed_query(query)
-            dense = await self._index.search(owner_id, vector, CANDIDATES, doc_ids)
+            dense = await self._index.search(owner_id, self._embedder.name, vector, CANDIDATES, scope.versions)
             lexical = await by_words
         finally:
             by_words.cancel()
@@ -109,7 +107,8 @@ class Retrieval:
     async def _measure(self, owner_id: str, look: _Look, found: Mapping[int, Found]) -> _Measured:
         """Every hit of any query that may be seen, measured by this one."""
         missing = [chunk_id for chunk_id in found if chunk_id not in look.distances]
-        distances = look.distances | await self._index.distances(owner_id, look.vector, missing)
+        others = await self._index.distances(owner_id, self._embedder.name, look.vector, missing)
+        distances = look.distances | others
         visible = {chunk_id: distance for chunk_id, distance in distances.items() if chunk_id in found}
         texts = {i: f"{found[i].title}\n{found[i].heading}\n{found[i].text}" for i in visible}
         return _Measured(visible, rank.fuse(visible, look.lexical), rank.relevance(look.query, texts, visible))

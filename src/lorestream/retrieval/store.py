@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 
-from sqlalchemy import func, select, text
+from sqlalchemy import Row, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from lorestream.documents.models import ChunkRow, DocumentRow
+from lorestream.documents.models import ChunkRow, DocumentRow, version_of
 from lorestream.documents.store import owner_word
 from lorestream.retrieval.models import Found, Scope
 
 # Measured (docs/retrieval.md): the weights of title, heading and body in BM25; the owner's word has none.
 WEIGHTS = "0.0, 2.0, 1.0, 1.0"
 IN_DOCUMENTS = """
-AND rowid IN (SELECT chunk_id FROM chunks WHERE doc_id IN (SELECT value FROM json_each(:doc_ids)))
+AND rowid IN (
+    SELECT chunk_id FROM chunks JOIN documents USING (doc_id, generation)
+    WHERE doc_id IN (SELECT value FROM json_each(:doc_ids))
+)
 """
 LEXICAL = """
 SELECT rowid, -bm25(chunk_texts, {weights}) AS score FROM chunk_texts
@@ -25,22 +29,28 @@ WHERE chunk_texts MATCH :match {in_documents} ORDER BY score DESC LIMIT :limit
 
 async def scope(session: AsyncSession, owner_id: str, doc_ids: Sequence[str] | None) -> Scope:
     """What the owner can search, in these documents if given."""
-    ready = (DocumentRow.owner_id == owner_id, DocumentRow.status == "ready")
-    if doc_ids is None:
-        counted = select(DocumentRow.status, DocumentRow.embedder, func.count()).where(DocumentRow.owner_id == owner_id)
-        rows = (await session.execute(counted.group_by(DocumentRow.status, DocumentRow.embedder))).all()
-        embedders = {embedder or "": count for status, embedder, count in rows if status == "ready"}
-        if all(status in ("ready", "failed", "cancelled") for status, _, _ in rows):
-            return Scope(embedders, None)
-        # Documents at work have rows in the indexes already: they must not take the place of ready ones.
-        found = (await session.scalars(select(DocumentRow.doc_id).where(*ready))).all()
-        return Scope(embedders, list(found))
-    wanted = select(DocumentRow.doc_id, DocumentRow.embedder).where(*ready, DocumentRow.doc_id.in_(doc_ids))
-    rows_wanted = (await session.execute(wanted)).all()
-    counts: dict[str, int] = {}
-    for _, embedder in rows_wanted:
-        counts[embedder or ""] = counts.get(embedder or "", 0) + 1
-    return Scope(counts, [doc_id for doc_id, _ in rows_wanted])
+    ready = select(DocumentRow.doc_id, DocumentRow.embedder, DocumentRow.generation).where(
+        DocumentRow.owner_id == owner_id, DocumentRow.status == "ready"
+    )
+    if doc_ids is not None:
+        return _scope((await session.execute(ready.where(DocumentRow.doc_id.in_(doc_ids)))).all())
+    at_work = (DocumentRow.status.not_in(("ready", "failed", "cancelled"))) | DocumentRow.lease_token.is_not(None)
+    counted = select(DocumentRow.status, DocumentRow.embedder, func.count(), func.sum(at_work))
+    groups = counted.where(DocumentRow.owner_id == owner_id).group_by(DocumentRow.status, DocumentRow.embedder)
+    rows = (await session.execute(groups)).all()
+    if not any(working for *_, working in rows):
+        embedders = {embedder or "": count for status, embedder, count, _ in rows if status == "ready"}
+        return Scope(embedders, None, None)
+    # Documents at work have rows in the indexes that are not to be found: they must not take the place of others.
+    return _scope((await session.execute(ready)).all())
+
+
+def _scope(documents: Sequence[Row[str, str | None, int]]) -> Scope:
+    return Scope(
+        dict(Counter(embedder or "" for _, embedder, _ in documents)),
+        [doc_id for doc_id, _, _ in documents],
+        [version_of(doc_id, generation) for doc_id, _, generation in documents],
+    )
 
 
 async def lexical(
@@ -71,6 +81,7 @@ async def resolve(session: AsyncSession, owner_id: str, chunk_ids: Sequence[int]
             ChunkRow.owner_id == owner_id,
             DocumentRow.owner_id == owner_id,
             DocumentRow.status == "ready",
+            DocumentRow.generation == ChunkRow.generation,
         )
     )
     return {row[0]: Found(*row) for row in rows}

@@ -1,5 +1,8 @@
 """Batches, collections, generations of chunks, page boxes: what ingestion at scale and exact citations need."""
 
+import sqlite3
+import zlib
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -36,6 +39,13 @@ END
 SPACES = """
 UPDATE vectors SET space = coalesce((SELECT embedder FROM documents WHERE documents.doc_id = vectors.doc_id), 'minilm')
 """
+# The sum by which a damaged index is told, of the vectors as they are now.
+SUMS = """
+UPDATE documents SET vectors_sum = (
+    SELECT sum(crc32(embedding)) FROM vectors
+    WHERE vectors.owner_id = documents.owner_id AND vectors.doc_id = documents.doc_id
+) WHERE status = 'ready'
+"""
 
 
 def upgrade() -> None:
@@ -71,6 +81,13 @@ def upgrade() -> None:
     )
     op.add_column("vectors", sa.Column("space", sa.Text, nullable=False, server_default="minilm"))
     op.execute(SPACES)
+    sqlite: sqlite3.Connection = op.get_bind().connection.dbapi_connection  # type: ignore[assignment]
+    sqlite.create_function("crc32", 1, zlib.crc32, deterministic=True)
+    op.execute(SUMS)
+    op.get_bind().exec_driver_sql("UPDATE vectors SET doc_id = doc_id || ':0'")
+    op.execute("ALTER TABLE vectors RENAME COLUMN doc_id TO version")
+    op.drop_index("vectors_of_document", "vectors")
+    op.create_index("vectors_of_version", "vectors", ["owner_id", "version", "space"])
     op.create_table(
         "batches",
         sa.Column("batch_id", sa.Text, primary_key=True),
