@@ -20,6 +20,7 @@ from lorestream.accounts.models import Principal
 from lorestream.accounts.quotas import Quotas
 from lorestream.accounts.service import Accounts
 from lorestream.accounts.watch import Watch
+from lorestream.admission import Seats
 from lorestream.errors import Forbidden, Unauthenticated
 from lorestream.http import CALLER_OVER, answer_headers, from_state
 
@@ -95,6 +96,25 @@ async def while_valid(
 
 
 AsksWhileValid = Security(while_valid, scopes=["ask"])
+
+
+async def stream_seat(
+    user: CurrentUser,
+    _valid: Annotated[None, Depends(while_valid)],
+    quotas: QuotasService,
+    seats: Annotated[Seats, from_state("stream_seats")],
+) -> AsyncIterator[None]:
+    """One of the caller's open streams until the response has ended. Raises RateLimited, before anything is stored."""
+    give_back = await seats.take(user.user_id, quotas.of(user.limits)["open_streams"])
+    try:
+        yield
+    finally:
+        give_back()
+
+
+# For every route that answers with an event stream, with the scope of its caller, who is then asked for once.
+ReadStream = Security(stream_seat, scopes=["read"])
+AskStream = Security(stream_seat, scopes=["ask"])
 
 
 async def administrator(user: CurrentUser) -> Principal:

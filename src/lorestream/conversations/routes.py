@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Response, Security
+from fastapi import APIRouter, Header, Path, Query, Response
 from pydantic import BaseModel, ConfigDict
 
-from lorestream.accounts.caller import Asks, CurrentUser, QuotasService, Reads, while_valid
-from lorestream.admission import Seats
+from lorestream.accounts.caller import Asks, Reads, ReadStream
 from lorestream.conversations.answer import Answers
 from lorestream.description import problems
 from lorestream.errors import Conflict, Gone, Interrupted
@@ -26,25 +24,6 @@ AnswersDep = Annotated[Answers, from_state("answers")]
 SettingsDep = Annotated[Settings, from_state("settings")]
 # Anything that is not a run id of ours is answered like a run that does not exist.
 RunId = Annotated[str, Path(max_length=64)]
-
-
-async def stream_seat(
-    user: CurrentUser,
-    _valid: Annotated[None, Depends(while_valid)],
-    quotas: QuotasService,
-    seats: Annotated[Seats, from_state("stream_seats")],
-) -> AsyncIterator[None]:
-    """One of the caller's open streams until the response has ended. Raises RateLimited, before anything is stored."""
-    give_back = await seats.take(user.user_id, quotas.of(user.limits)["open_streams"])
-    try:
-        yield
-    finally:
-        give_back()
-
-
-# For every route that answers with an event stream, with the scope of its caller, who is then asked for once.
-ReadStream = Security(stream_seat, scopes=["read"])
-AskStream = Security(stream_seat, scopes=["ask"])
 
 
 def event_stream(run_id: str, reader: Reader, settings: Settings) -> EventStream:

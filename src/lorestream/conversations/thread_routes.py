@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal, Self
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
-from lorestream.accounts.caller import Asks, Reads
+from lorestream.accounts.caller import Asks, AskStream, Reads
 from lorestream.conversations import citations, export
 from lorestream.conversations.models import Conversation, Place, Question, Rating, Request, StoredMessage
-from lorestream.conversations.routes import AskStream, SettingsDep, event_stream
+from lorestream.conversations.routes import SettingsDep, event_stream
 from lorestream.conversations.threads import Conversations
 from lorestream.description import problems
 from lorestream.http import Body, decode_cursor, from_state, page_of

@@ -8,9 +8,9 @@ import msgspec
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import AfterValidator, Field
 
-from lorestream.accounts.caller import Asks, AsksWhileValid
+from lorestream.accounts.caller import Asks, AskStream, AsksWhileValid
 from lorestream.conversations.models import Question
-from lorestream.conversations.routes import AnswersDep, AskStream, SettingsDep, event_stream, follow
+from lorestream.conversations.routes import AnswersDep, SettingsDep, event_stream, follow
 from lorestream.description import problems
 from lorestream.errors import LorestreamError, failure
 from lorestream.http import Body, client_ip, from_state, unless_gone
