@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import NamedTuple
@@ -18,22 +18,27 @@ import msgspec
 from lorestream.errors import UnsupportedType
 
 PDF = "application/pdf"
-DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
-HTML, MARKDOWN, PLAIN = "text/html", "text/markdown", "text/plain"
+_OFFICE = "application/vnd.openxmlformats-officedocument."
+DOCX = f"{_OFFICE}wordprocessingml.document"
+PPTX = f"{_OFFICE}presentationml.presentation"
+XLSX = f"{_OFFICE}spreadsheetml.sheet"
+EPUB = "application/epub+zip"
+HTML, MARKDOWN, PLAIN, CSV, JSON = "text/html", "text/markdown", "text/plain", "text/csv", "application/json"
+CODE = "text/x-source-code"
 
 EXTENSIONS = {
     ".pdf": PDF,
     ".docx": DOCX,
-    ".html": HTML,
-    ".htm": HTML,
-    ".md": MARKDOWN,
-    ".markdown": MARKDOWN,
-    ".txt": PLAIN,
-    ".text": PLAIN,
-    ".log": PLAIN,
-    "": PLAIN,
+    **dict.fromkeys((".html", ".htm", ".xhtml"), HTML),
+    **dict.fromkeys((".md", ".markdown"), MARKDOWN),
+    **dict.fromkeys(("", ".txt", ".text", ".log"), PLAIN),
 }
 SUPPORTED = "PDF (.pdf), Word (.docx), HTML (.html, .htm), Markdown (.md, .markdown) and plain text (.txt, .text, .log)"
+# A name that every archive of a format holds, near its beginning.
+_INSIDE = {
+    b"word/": DOCX,
+}
+_PACKED = {DOCX, PPTX, XLSX, EPUB}
 # Enough for detect(): the first bytes of a file.
 HEAD_BYTES = 4096
 # More text than this is refused: about 40 000 pages.
@@ -91,7 +96,8 @@ class Parsed:
 class DocumentFailed(Exception):
     """A document that cannot be read: a stable code and a sentence for a person.
 
-    Codes: ``empty``, ``encrypted``, ``no_text``, ``broken``, ``too_large``, ``timeout``, ``memory``.
+    Codes: ``empty``, ``encrypted``, ``no_text``, ``broken``, ``too_large``, ``timeout``, ``memory``; of a picture of a
+    page also ``no_page``.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -100,10 +106,41 @@ class DocumentFailed(Exception):
         self.code, self.message = code, message
 
 
-class Outcome(msgspec.Struct, omit_defaults=True):
-    """What the child process of ``sandbox`` answers: ``parsed``, or a code; ``detail`` is for the log only."""
+# Hears of (stage, pages done, pages in all); the stage is ``reading`` or ``recognising``.
+OnPage = Callable[[str, int, int], None]
+
+
+class Ocr(msgspec.Struct, frozen=True):
+    """Text recognition: Tesseract's ``languages`` ("eng+deu", "" for all installed), and the time for one page."""
+
+    languages: str = ""
+    page_seconds: float = 30.0
+
+
+class Options(msgspec.Struct, omit_defaults=True):
+    """What the child process of ``sandbox`` is told, apart from what is read and its limits.
+
+    With ``page`` (from 1) and ``width`` (pixels) it makes a picture of a PDF's page.
+    """
+
+    ocr: Ocr | None = None
+    page: int = 0
+    width: int = 0
+
+
+class Progress(msgspec.Struct, tag="progress"):
+    """A message of the child process: so much of a stage is done."""
+
+    stage: str
+    done: int
+    pages: int
+
+
+class Outcome(msgspec.Struct, tag="outcome", omit_defaults=True):
+    """Its last message: ``parsed`` or ``image``, or a code; ``detail`` is for the log only."""
 
     parsed: Parsed | None = None
+    image: bytes = b""
     code: str = "broken"
     message: str = ""
     detail: str = ""
@@ -147,16 +184,22 @@ def detect(filename: str, head: bytes) -> str:
     extension = PurePath(filename.replace("\\", "/")).suffix.lower()
     if head.lstrip().startswith(b"%PDF-"):
         return PDF
-    if head.startswith(_ZIP) and b"word/" in head:
-        return DOCX
     kind = EXTENSIONS.get(extension)
+    if head.startswith(_ZIP) and (inside := _inside(head)):
+        return inside
     if kind is None:
         raise UnsupportedType(f"Files of the type {extension[:20]} cannot be read. Supported: {SUPPORTED}.")
-    if kind in {PDF, DOCX}:
+    if kind == PDF or kind in _PACKED:
         return kind
     if head.startswith((_ZIP, _OLE)) or _is_binary(head):
         raise UnsupportedType(f"The content of this file is not text. Supported: {SUPPORTED}.")
     return kind
+
+
+def _inside(head: bytes) -> str | None:
+    """The format of an archive, by the first name in it that tells."""
+    found = {head.find(name): kind for name, kind in _INSIDE.items() if name in head}
+    return found[min(found)] if found else None
 
 
 def storable(text: str) -> str:

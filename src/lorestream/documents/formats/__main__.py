@@ -1,6 +1,7 @@
-"""The child process of ``sandbox``: ``python -m lorestream.documents.formats MODULE PATH MEMORY_BYTES CPU_SECONDS``.
+"""The child process of ``sandbox``: ``python -m lorestream.documents.formats MODULE PATH MEMORY CPU_SECONDS OPTIONS``.
 
-Writes one msgpack ``Outcome`` to its standard output; nothing else that a library prints gets there.
+MODULE reads PATH with MEMORY more bytes than it begins with; OPTIONS are ``parse.Options`` in JSON. Writes messages to
+its standard output, ``Progress`` and at last one ``Outcome``; nothing else that a library prints gets there.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ import importlib
 import os
 import resource
 import sys
+import time
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
-from lorestream.documents.parse import DocumentFailed, Outcome, checked
+from lorestream.documents.parse import DocumentFailed, Options, Outcome, Progress, checked
 
 MAX_OPEN_FILES = 64
+PROGRESS_SECONDS = 0.1
 
 
 def limit(memory_bytes: int, cpu_seconds: int) -> None:
@@ -23,31 +27,58 @@ def limit(memory_bytes: int, cpu_seconds: int) -> None:
     used_pages = int(Path("/proc/self/statm").read_text().split()[0]) if sys.platform == "linux" else 0
     address_space = used_pages * resource.getpagesize() + memory_bytes
     resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, resource.RLIM_INFINITY))
     for kind, most in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_NOFILE, MAX_OPEN_FILES)):
         resource.setrlimit(kind, (most, most))
     os.nice(10)
 
 
-def read(module: str, path: str, memory_bytes: int, cpu_seconds: int) -> bytes:
-    """The encoded outcome of one file."""
+class Messages:
+    """The way out: each message as four bytes of length (big-endian) and MessagePack."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out, self._last, self._stage = out, 0.0, ""
+
+    def send(self, message: Progress | Outcome) -> None:
+        """Write it at once."""
+        content = msgspec.msgpack.encode(message)
+        self._out.write(len(content).to_bytes(4))
+        self._out.write(content)
+        self._out.flush()
+
+    def on_page(self, stage: str, done: int, pages: int) -> None:
+        """Tell how far the reader is; the beginning and end of a stage always, else not too often."""
+        now = time.monotonic()
+        if stage != self._stage or done == pages or now - self._last >= PROGRESS_SECONDS:
+            self._last, self._stage = now, stage
+            self.send(Progress(stage, done, pages))
+
+
+def read(module: str, path: Path, limits: tuple[int, int], options: Options, messages: Messages) -> Outcome:
+    """The outcome of one file."""
     reader = importlib.import_module(f"lorestream.documents.formats.{module}")
-    limit(memory_bytes, cpu_seconds)
+    limit(*limits)
     try:
-        return msgspec.msgpack.encode(Outcome(parsed=checked(reader.parse(Path(path)))))
+        if module == "page_image":
+            return Outcome(image=reader.draw(path, options.page, options.width))
+        more = {"ocr": options.ocr, "on_page": messages.on_page} if module == "pdf" else {}
+        return Outcome(parsed=checked(reader.parse(path, **more)))
     except DocumentFailed as failed:
-        outcome = Outcome(code=failed.code, message=failed.message)
+        return Outcome(code=failed.code, message=failed.message)
     except MemoryError:
-        outcome = Outcome(code="memory")
+        return Outcome(code="memory")
     except Exception as error:  # noqa: BLE001 (whatever a parser trips over is the file's fault)
-        outcome = Outcome(code="broken", detail=f"{type(error).__name__}: {error}"[:500])
-    return msgspec.msgpack.encode(outcome)
+        return Outcome(code="broken", detail=f"{type(error).__name__}: {error}"[:500])
+
+
+def main(module: str, path: str, memory_bytes: str, cpu_seconds: str, options: str) -> None:
+    """Keep the standard output for messages, and read."""
+    with os.fdopen(os.dup(1), "wb") as out:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        messages = Messages(out)
+        limits = int(memory_bytes), int(cpu_seconds)
+        messages.send(read(module, Path(path), limits, msgspec.json.decode(options, type=Options), messages))
 
 
 if __name__ == "__main__":
-    answer = os.dup(1)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    content = read(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
-    with open(answer, "wb") as out:  # noqa: PTH123 (a descriptor)
-        out.write(content)
+    main(*sys.argv[1:])

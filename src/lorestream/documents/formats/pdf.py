@@ -1,80 +1,171 @@
-"""PDF, with PDFium: the text of every page in its own order."""
+"""PDF, with PDFium: the text of every page in its own order, and where each of its words stands."""
 
 from __future__ import annotations
 
+import ctypes
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pypdfium2
+import pypdfium2.raw as raw
 
-from lorestream.documents.formats.plain import normalise
-from lorestream.documents.parse import DocumentFailed, Page, Parsed
+from lorestream.documents.formats import ocr as recognition
+from lorestream.documents.formats.paper import HYPHEN, WORD, Box, Edit, Frame, Sheet, join_halves
+from lorestream.documents.formats.pdfium import opened
+from lorestream.documents.parse import DocumentFailed, Ocr, OnPage, Page, Parsed, Word
 
-# FPDF_ERR_PASSWORD and FPDF_ERR_SECURITY of fpdfview.h.
-_LOCKED = {4, 5}
-# PDFium writes U+FFFE for a hyphen at the end of a line and joins the halves of the word.
-_BROKEN_WORD = re.compile("(?<!\\w)(\\w++)\ufffe(\\w+)")
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f]+")
-_WORD = re.compile(r"\w+(?:-\w+)*")
+# More pages than this are not recognised: many hours.
+MAX_RECOGNISED = 2000
+# What PDFium gives for the sign HYPHEN when it is asked for one character.
+_SOFT = 2
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
 _ENDS_SENTENCE = re.compile(r"[.!?:…。！？][\"'”’»)\]]*$")
 # A line of this share of the page's usual width that ends a sentence ends its paragraph.
 _SHORT_LINE = 0.85
 _NO_TITLE = re.compile(r"untitled|microsoft word|.*\.\w{2,5}$|[\W\d_]*$", re.IGNORECASE)
 
 
-def parse(path: Path) -> Parsed:
-    """The text, page by page, with a blank line between pages."""
-    try:
-        document = pypdfium2.PdfDocument(path)
-    except pypdfium2.PdfiumError as error:
-        if error.err_code in _LOCKED:
-            message = "The PDF is protected with a password. Remove the protection and upload it again."
-            raise DocumentFailed("encrypted", message) from error
-        raise DocumentFailed("broken", "The file is damaged and cannot be read as a PDF.") from error
-    texts = [_page_text(document, number) for number in range(len(document))]
-    if not any(text.strip() for text in texts):
-        pages = f"{len(texts)} page{'' if len(texts) == 1 else 's'}"
-        message = f"The PDF has {pages} but no text; it looks scanned. Run text recognition (OCR) on it first."
-        raise DocumentFailed("no_text", message)
-    return _assemble(texts, _title(document))
+def parse(path: Path, *, ocr: Ocr | None = None, on_page: OnPage = lambda *_: None) -> Parsed:
+    """The text, page by page, with a blank line between pages; pages without text are recognised with ``ocr``."""
+    document = opened(path)
+    sheets = []
+    for number in range(len(document)):
+        on_page("reading", number, len(document))
+        sheets.append(_sheet(document, number))
+    on_page("reading", len(document), len(document))
+    why_not = _recognise(document, sheets, ocr, on_page)
+    if not any(sheet.text.strip() for sheet in sheets):
+        pages = f"{len(sheets)} page{'' if len(sheets) == 1 else 's'}"
+        raise DocumentFailed("no_text", f"The PDF has {pages} but no text; it looks scanned. {why_not}")
+    return _assemble(sheets, _title(document))
 
 
-def _page_text(document: pypdfium2.PdfDocument, number: int) -> str:
-    """One page's text; a page that PDFium cannot load has none, the others are still worth reading."""
+def _sheet(document: pypdfium2.PdfDocument, number: int) -> Sheet:
+    """One page; a page that PDFium cannot load is empty, the others are still worth reading."""
+    sheet = Sheet()
     try:
         page = document[number]
-        text = page.get_textpage().get_text_range()
+        sheet.width, sheet.height = page.get_size()
+        sheet.drawn = raw.FPDFPage_CountObjects(page) > 0
+        textpage = page.get_textpage()
+        characters = _characters(textpage)
+        left, bottom, right, top = page.get_bbox()
+        frame = Frame(left, bottom, right, top, page.get_rotation())
+        sheet.write(
+            _CONTROL.sub(" ", characters.replace("\r\n", " \n").replace("\r", "\n")),
+            _words(textpage, characters, frame),
+        )
         page.close()
     except pypdfium2.PdfiumError:
-        return ""
-    return _CONTROL.sub(" ", normalise(text))
+        return sheet
+    return sheet
 
 
-def _assemble(texts: list[str], title: str | None) -> Parsed:
-    words = {word.lower() for text in texts for word in _WORD.findall(text)}
+def _characters(textpage: pypdfium2.PdfTextPage) -> str:
+    """The page's text, in which every character has the index that PDFium knows it by."""
+    count = textpage.count_chars()
+    text = str(textpage.get_text_range()) if count else ""
+    if len(text) == count:
+        return text
+    return "".join(_character(textpage, index) for index in range(count))
 
-    def join(halves: re.Match[str]) -> str:
-        whole, hyphened = halves[1] + halves[2], f"{halves[1]}-{halves[2]}"
-        return hyphened if hyphened.lower() in words and whole.lower() not in words else whole
 
+def _character(textpage: pypdfium2.PdfTextPage, index: int) -> str:
+    code = raw.FPDFText_GetUnicode(textpage, index)
+    if code == _SOFT and raw.FPDFText_IsHyphen(textpage, index) == 1:
+        return HYPHEN
+    return chr(code) if code <= 0x10FFFF else "\ufffd"
+
+
+def _words(textpage: pypdfium2.PdfTextPage, characters: str, frame: Frame) -> Iterator[Word]:
+    ruler = _Ruler(textpage)
+    for found in WORD.finditer(_CONTROL.sub(" ", characters)):
+        start, end = found.span()
+        yield Word(start, end, *frame.shares(ruler.box(start, end)))
+
+
+class _Ruler:
+    """Measures characters of a page."""
+
+    def __init__(self, textpage: pypdfium2.PdfTextPage) -> None:
+        self._page = textpage.raw
+        self._edges = [ctypes.c_double() for _ in range(4)]
+        self._left, self._bottom, self._right, self._top = (ctypes.byref(edge) for edge in self._edges)
+
+    def box(self, start: int, end: int) -> Box:
+        """The box around characters, in the page's coordinates."""
+        boxes = []
+        for index in range(raw.FPDFText_CountRects(self._page, start, end - start)):
+            raw.FPDFText_GetRect(self._page, index, self._left, self._top, self._right, self._bottom)
+            boxes.append(self._measured())
+        # Characters without extent have no rectangle.
+        for index in range(start, end if not boxes else start):
+            raw.FPDFText_GetCharBox(self._page, index, self._left, self._right, self._bottom, self._top)
+            boxes.append(self._measured())
+        if len(boxes) == 1:
+            return boxes[0]
+        lefts, bottoms, rights, tops = zip(*boxes, strict=True)
+        return min(lefts), min(bottoms), max(rights), max(tops)
+
+    def _measured(self) -> Box:
+        left, bottom, right, top = self._edges
+        return left.value, bottom.value, right.value, top.value
+
+
+def _recognise(document: pypdfium2.PdfDocument, sheets: list[Sheet], ocr: Ocr | None, on_page: OnPage) -> str:
+    """Put text on the sheets that are only drawn; if it cannot be done, why and what to do."""
+    scanned = [number for number, sheet in enumerate(sheets) if sheet.drawn and not sheet.text.strip()]
+    if not scanned:
+        return "Nothing is on its pages."
+    if ocr is None:
+        return "Text recognition (OCR) is switched off on this server (LORESTREAM_OCR)."
+    try:
+        engine = recognition.Tesseract(ocr)
+    except recognition.Unavailable as unavailable:
+        return str(unavailable)
+    for done, number in enumerate(scanned[:MAX_RECOGNISED]):
+        on_page("recognising", done, len(scanned))
+        engine.read(document, number, sheets[number])
+    on_page("recognising", len(scanned), len(scanned))
+    return "No text could be recognised on its pages."
+
+
+def _assemble(sheets: list[Sheet], title: str | None) -> Parsed:
+    join_halves(sheets)
     pages: list[Page] = []
-    parts: list[str] = []
     start = 0
-    for number, source in enumerate(texts, 1):
-        text = _paragraphs(_BROKEN_WORD.sub(join, source).replace("\ufffe", "-")).strip()
-        pages.append(Page(number, start, start + len(text)))
-        parts.append(text)
-        start += len(text) + 2
-    return Parsed("\n\n".join(parts), title, pages)
+    for number, sheet in enumerate(sheets, 1):
+        sheet.edit(_paragraphs(sheet.text))
+        sheet.edit(_margins(sheet.text))
+        end = start + len(sheet.text)
+        pages.append(Page(number, start, end, sheet.width, sheet.height, sheet.words or None))
+        start = end + 2
+    return Parsed("\n\n".join(sheet.text for sheet in sheets), title, pages)
 
 
-def _paragraphs(text: str) -> str:
-    """A blank line after each line that ends a paragraph, as far as its length tells."""
-    lines = [line.rstrip() for line in text.split("\n")]
-    lengths = sorted(len(line) for line in lines if line)
+def _paragraphs(text: str) -> Iterator[Edit]:
+    """No blanks at the end of a line; a blank line after each that ends a paragraph, as far as its length tells."""
+    lines = text.split("\n")
+    lengths = sorted(len(line.rstrip()) for line in lines if line.rstrip())
     width = lengths[len(lengths) * 9 // 10] if lengths else 0
-    ends = (len(line) < _SHORT_LINE * width and _ENDS_SENTENCE.search(line) for line in lines)
-    return "\n".join(line + "\n" * bool(end) for line, end in zip(lines, ends, strict=True))
+    start = 0
+    for line in lines:
+        kept, end = line.rstrip(), start + len(line)
+        if len(kept) < len(line):
+            yield start + len(kept), end, ""
+        if len(kept) < _SHORT_LINE * width and _ENDS_SENTENCE.search(kept) and end < len(text):
+            yield end + 1, end + 1, "\n"
+        start = end + 1
+
+
+def _margins(text: str) -> Iterator[Edit]:
+    """No white space at the beginning and the end."""
+    begin, end = len(text) - len(text.lstrip()), len(text.rstrip())
+    if begin:
+        yield 0, begin, ""
+    if begin < end < len(text):
+        yield end, len(text), ""
 
 
 def _title(document: pypdfium2.PdfDocument) -> str | None:
