@@ -8,6 +8,7 @@ import binascii
 import json
 import logging
 import re
+import unicodedata
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime
 from http import HTTPStatus
@@ -57,6 +58,14 @@ class Body(BaseModel):
             if isinstance(text, str) and LONE_SURROGATE.search(text):
                 raise ValueError("holds half of a surrogate pair, which is not text")
         return value
+
+
+def one_line(text: str) -> str:
+    """A name as one line, for a pydantic validator: blanks joined, neither empty nor with control characters."""
+    line = " ".join(text.split())
+    if not line or any(unicodedata.category(char) == "Cc" for char in line):
+        raise ValueError("needs at least one visible character, and no control characters")
+    return line
 
 
 def from_state(name: str) -> Any:

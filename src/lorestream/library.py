@@ -26,6 +26,7 @@ from lorestream.conversations.answer import Answers
 from lorestream.conversations.store import MessageStore
 from lorestream.conversations.threads import Conversations
 from lorestream.db import Database
+from lorestream.documents.collections import Collections
 from lorestream.documents.service import Documents
 from lorestream.errors import StartRefused
 from lorestream.index.sqlite import SqliteIndex
@@ -81,6 +82,7 @@ class Library:
         self.accounts = Accounts(self.db, settings, self.limiter, self.audit, self.invitations)
         self.quotas = Quotas(self.db, settings, self.limiter)
         self.users = Users(self.db, self.accounts.passwords, self.audit, settings.password_min_length)
+        self.collections = Collections(self.db)
         self.documents = Documents(self.db, self.index, self.embedder, self.quotas, settings)
         self.retrieval = Retrieval(self.db, self.index, self.embedder, settings.relevance_floor)
         self.catalogue = Catalogue(settings, self.embedder)
@@ -106,8 +108,8 @@ class Library:
         )
         self.conversations = Conversations(self.db, self.answers)
         self.personal_data = PersonalData(
-            self.accounts, self.keys, self.users, self.watch, self.conversations, self.documents, self.audit,
-            settings.audit_days,
+            self.accounts, self.keys, self.users, self.watch, self.conversations, self.documents,
+            self.collections, self.audit, settings.audit_days,
         )  # fmt: skip
         self._store = store
         self._closing = AsyncExitStack()

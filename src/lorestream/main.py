@@ -35,6 +35,8 @@ from lorestream.conversations.routes import router as runs_router
 from lorestream.conversations.thread_routes import router as conversations_router
 from lorestream.conversations.threads import Conversations
 from lorestream.description import describe_problems
+from lorestream.documents.collections import Collections
+from lorestream.documents.collections_routes import router as collections_router
 from lorestream.documents.routes import router as documents_router
 from lorestream.documents.service import Documents
 from lorestream.doors.query import router as query_router
@@ -71,6 +73,7 @@ ROUTERS = (
     personal_data_router,
     admin_router,
     documents_router,
+    collections_router,
     conversations_router,
     query_router,
     runs_router,
@@ -91,6 +94,7 @@ class State(TypedDict):
     invitations: Invitations
     personal_data: PersonalData
     documents: Documents
+    collections: Collections
     catalogue: Catalogue
     runs: Runs
     answers: Answers
@@ -118,6 +122,7 @@ def create_app(library: Library) -> FastAPI:
                 invitations=library.invitations,
                 personal_data=library.personal_data,
                 documents=library.documents,
+                collections=library.collections,
                 catalogue=library.catalogue,
                 runs=library.runs,
                 answers=library.answers,

@@ -23,6 +23,8 @@ from lorestream.accounts.models import Principal
 from lorestream.accounts.quotas import Quotas
 from lorestream.db import Database
 from lorestream.documents import store
+from lorestream.documents.collections import Collections
+from lorestream.documents.collections_routes import router as collections_router
 from lorestream.documents.queue import Watchers
 from lorestream.documents.routes import router
 from lorestream.documents.service import Documents
@@ -37,7 +39,7 @@ from lorestream.settings import Settings
 from tests.fakes.embedder import WordEmbedder
 
 ALICE, BOB = "alice", "bob"
-TABLES = ("documents", "document_texts", "document_pages", "chunks", "chunk_texts", "vectors")
+TABLES = ("documents", "document_texts", "document_pages", "chunks", "chunk_texts", "vectors", "collection_documents")
 
 
 @dataclass
@@ -130,10 +132,11 @@ async def local_worker(at: Desk) -> AsyncIterator[None]:
 
 
 def application(at: Desk) -> ASGIApp:
-    """The documents' routes; the header X-User says who is asking."""
+    """The routes of documents and collections; the header X-User says who is asking."""
     app = FastAPI(redirect_slashes=False)
     install_error_handlers(app)
     app.include_router(router)
+    app.include_router(collections_router)
     add_slash_twins(app)
 
     async def named_user(x_user: Annotated[str, Header()] = "") -> Principal:
@@ -146,7 +149,7 @@ def application(at: Desk) -> ASGIApp:
     app.add_middleware(RequestContext)
 
     async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
-        scope["state"] = {"documents": at.documents}
+        scope["state"] = {"documents": at.documents, "collections": Collections(at.db)}
         await app(scope, receive, send)
 
     return with_state

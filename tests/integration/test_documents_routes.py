@@ -15,8 +15,8 @@ from tests.fakes.documents import ALICE, Desk, application, client, desk, local_
 
 FRANCE = b"# France\n\nParis is the capital of France.\n"
 FIELDS = {
-    "doc_id", "filename", "title", "media_type", "bytes", "pages", "chunks", "status", "progress", "error",
-    "created_at",
+    "doc_id", "filename", "title", "media_type", "bytes", "pages", "chunks", "status", "stage", "progress",
+    "error", "reindex", "batch_id", "created_at",
 }  # fmt: skip
 
 
@@ -253,6 +253,37 @@ async def test_the_list_comes_in_pages_newest_first(at: Desk, http: httpx.AsyncC
 )
 async def test_a_list_that_makes_no_sense_is_422(http: httpx.AsyncClient, query: str) -> None:
     assert (await http.get(f"/documents/?{query}")).status_code == 422
+
+
+async def test_the_list_is_narrowed_by_status_and_by_words(at: Desk, http: httpx.AsyncClient) -> None:
+    names = ["Annual_Report-2025.md", "reporting (draft).md", "Jahresbericht Ärzte.md", "50%_off.md", "airport.md"]
+    made = {name: await at.add(ALICE, name, f"# Some title\n\n{name}".encode()) for name in names}
+    await at.documents.ingest(made["airport.md"])
+
+    async def found(**query: str) -> set[str]:
+        page = (await http.get("/documents/", params={**query, "limit": "2"})).raise_for_status().json()
+        items = page["items"]
+        while page["next_cursor"]:
+            cursor = {"cursor": page["next_cursor"]}
+            page = (await http.get("/documents/", params={**query, "limit": "2"} | cursor)).raise_for_status().json()
+            items += page["items"]
+        return {one["filename"] for one in items}
+
+    assert await found() == set(names)
+    assert await found(q="report") == {names[0], names[1]}
+    assert await found(q="REP annual") == {names[0]}
+    assert await found(q="ärz") == await found(q="ÄRZTE bericht") == await found(q="ärzte") == {names[2]}
+    assert await found(q="of") == await found(q="50%_off.md") == {names[3]}
+    assert await found(q="title") == {names[4]}, "a document has its title when it has been read"
+    assert await found(q="%") == await found(q="nothing md") == set()
+    assert await found(q=" ") == set(names)
+    assert await found(status="ready") == {names[4]}
+    assert await found(status="queued", q="md") == set(names) - {names[4]}
+    assert await found(status="failed") == set()
+    for query in ("status=gone", f"q={'x' * 201}", "collection_id=", f"batch_id={'x' * 65}"):
+        assert (await http.get(f"/documents/?{query}")).status_code == 422
+    for query in ("collection_id=x", "batch_id=x"):
+        assert (await http.get(f"/documents/?{query}")).status_code == 404
 
 
 async def test_text_and_passages_fit_together(at: Desk, http: httpx.AsyncClient) -> None:

@@ -71,11 +71,20 @@ def live_fully(server: RunningServer, email: str, canary: str) -> tuple[str, dic
         user_id = str(client.get("/auth/me").json()["user_id"])
         server.upload(login, f"{canary}.txt", f"The word of {canary} is Paris, the capital of France.".encode())
         server.upload(login, "second.txt", f"{canary} also likes Rome, the capital of Italy.".encode())
+        named = client.post("/collections/", json={"name": f"Those of {canary}"}).json()["collection_id"]
+        inside = {"doc_ids": [client.get("/documents/").json()["items"][0]["doc_id"]]}
+        assert client.post(f"/collections/{named}/documents", json=inside).status_code == 204
         made = client.post("/conversations/", json={"title": f"About {canary}"}).json()["conversation_id"]
         question = {"question": f"What is the capital of France, {canary}?"}
         assert client.post(f"/conversations/{made}/questions", json=question).status_code == 200
         assert client.post("/query/", json=question).status_code == 200
         assert client.post("/auth/keys", json={"name": canary, "scopes": ["read"]}).status_code == 201
+        with closing(sqlite3.connect(server.data_dir / "lorestream.db", timeout=10)) as database, database:
+            database.execute(
+                "INSERT INTO batches (batch_id, owner_id, name, status, next_entry, refused, created_at) "
+                "VALUES (?, ?, ?, 'done', 0, '[]', '2026-01-01')",
+                (f"batch of {canary}", user_id, canary),
+            )
         client.post("/auth/refresh", headers={"Cookie": _cookie(server, email)})
     return user_id, login
 
@@ -104,6 +113,7 @@ def test_nothing_of_a_deleted_account_is_left_anywhere(reader_server: RunningSer
         "api_keys",
         "documents",
         "chunks",
+        "collections",
         "messages",
         "conversations",
     } <= (set(rows_of(server.data_dir, ann, "xylophone")) | {"used_refresh_tokens"})
@@ -212,6 +222,9 @@ def test_the_export_holds_everything_of_its_user_and_nothing_of_others(reader_se
     assert [message["role"] for message in thread["messages"]] == ["user", "assistant"]
     assert len(json.loads(contents["questions.json"])) == 2
     manifest = json.loads(contents["documents/manifest.json"])
+    collections = json.loads(contents["collections.json"])
+    assert [one["name"] for one in collections] == ["Those of xylophone"]
+    assert collections[0]["doc_ids"] == [one["doc_id"] for one in manifest if one["filename"] == "second.txt"]
     originals = {one["filename"]: contents[f"documents/{one['file']}"] for one in manifest}
     assert len(originals) == 6
     assert originals["xylophone.txt"] == b"The word of xylophone is Paris, the capital of France."

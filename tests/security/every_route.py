@@ -48,12 +48,14 @@ class Tried:
         if "conversation" in self.ids and self.http.get(f"/conversations/{self.ids['conversation']}").is_success:
             return
         document = self.server.upload(dict(self.http.headers), "geo.md", GEO)
+        named = self.http.post("/collections/", json={"name": secrets.token_hex(8)}).raise_for_status().json()
         made = self.http.post("/conversations/", json={}).raise_for_status().json()
         where = f"/conversations/{made['conversation_id']}"
         self.http.post(f"{where}/questions", json={"question": "What is the capital of France?"}).raise_for_status()
         answer = self.http.get(where).raise_for_status().json()["messages"][-1]
         self.ids = {
             "document": str(document["doc_id"]),
+            "collection": named["collection_id"],
             "conversation": made["conversation_id"],
             "answer": answer["message_id"],
             "run": answer["run_id"],

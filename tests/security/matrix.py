@@ -30,6 +30,8 @@ Where = Literal["path", "query", "header", "body"]
 KINDS = {
     "doc_id": "document",
     "doc_ids": "document",
+    "collection_id": "collection",
+    "batch_id": "batch",
     "conversation_id": "conversation",
     "message_id": "answer",
     "parent_id": "answer",

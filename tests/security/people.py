@@ -42,7 +42,7 @@ def settled(data_dir: Path, models_dir: Path, **settings: str) -> Iterator[tuple
 
 
 def settle(server: RunningServer) -> People:
-    """Three users, each with documents, a conversation, answers, a login, a key and an invitation."""
+    """Three users, each with documents, a collection, a batch, a conversation, answers, a login, a key and more."""
     canary = secrets.token_hex(12)
     root = _user(server, "root@example.com", "The root of the matter.")
     alice = _user(server, "alice@example.com", f"The capital of France hides the canary {canary}.", ALICES_QUESTIONS)
@@ -66,6 +66,10 @@ def _user(server: RunningServer, email: str, text: str, questions: int = 1) -> T
         server.upload(headers, "other.md", f"# Other\n\nAnother document of {email}.".encode())
         things.ids["document"] = str(server.upload(headers, "geo.md", f"# Geography\n\n{text}".encode())["doc_id"])
         things.ids["cursor"] = http.get("/documents/", params={"limit": 1}).raise_for_status().json()["next_cursor"]
+        named = http.post("/collections/", json={"name": f"Those of {email}"}).raise_for_status().json()
+        things.ids["collection"] = named["collection_id"]
+        inside = {"doc_ids": [things.ids["document"]]}
+        http.post(f"/collections/{named['collection_id']}/documents", json=inside).raise_for_status()
         made = http.post("/conversations/", json={"title": f"Of {email}", "doc_ids": [things.ids["document"]]})
         things.ids["conversation"] = made.raise_for_status().json()["conversation_id"]
         for _ in range(questions):
@@ -88,8 +92,8 @@ def _newest_login(server: RunningServer, user_id: str) -> str:
 
 
 def _written(server: RunningServer, user_id: str) -> dict[str, str]:
-    """A key and an invitation, as they are stored."""
-    key, invitation = uuid4().hex, uuid4().hex
+    """A key, an invitation and a batch, as they are stored."""
+    key, invitation, batch = uuid4().hex, uuid4().hex, uuid4().hex
     at = datetime.now(UTC).replace(tzinfo=None)
     later = str(at + timedelta(days=7))
     with closing(sqlite3.connect(server.data_dir / "lorestream.db", timeout=10)) as database, database:
@@ -102,7 +106,13 @@ def _written(server: RunningServer, user_id: str) -> dict[str, str]:
             "INSERT INTO invitations (invitation_id, hash, created_by, created_at, expires_at) VALUES (?, ?, ?, ?, ?)",
             (invitation, secrets.token_bytes(32), user_id, str(at), later),
         )
-    return {"key": key, "invitation": invitation}
+        database.execute(
+            "INSERT INTO batches (batch_id, owner_id, name, status, next_entry, refused, created_at) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (batch, user_id, "mine", "working", 0, "[]", str(at)),
+        )
+        database.execute("UPDATE documents SET batch_id = ? WHERE owner_id = ?", (batch, user_id))
+    return {"key": key, "invitation": invitation, "batch": batch}
 
 
 async def try_everything(server: RunningServer, people: People, found: Sequence[Route]) -> tuple[int, Counter[int]]:

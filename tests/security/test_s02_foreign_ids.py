@@ -22,14 +22,19 @@ async def test_every_route_and_every_id(tmp_path: Path, models_dir: Path, measur
             await rename_own(http, people.bob)
             assert state(server.data_dir, people.alice) == before
             # Alice herself is served, so that Bob was refused; and a change of hers is seen in the hash.
-            for path in ("/documents/{document}", "/conversations/{conversation}", "/runs/{run}"):
+            for path in (
+                "/documents/{document}",
+                "/collections/{collection}",
+                "/conversations/{conversation}",
+                "/runs/{run}",
+            ):
                 answer = await http.get(path.format(**people.alice.ids), headers=people.alice.headers)
                 assert answer.status_code == 200
             await rename_own(http, people.alice)
             assert state(server.data_dir, people.alice) != before
     ids = {(one.where, one.name) for route in found for one in route.ids}
     measured(f"S02: {len(found)} routes x {len(ids)} ids: {count} probes, by status {dict(statuses)}")
-    assert len([route for route in found if route.ids]) >= 15
+    assert len([route for route in found if route.ids]) >= 22
     assert statuses[404] >= 30
 
 
@@ -40,9 +45,9 @@ async def rename_own(http: httpx.AsyncClient, user: Things) -> None:
 
 def test_a_field_that_looks_like_an_id_must_be_known(tmp_path: Path) -> None:
     document: dict[str, Any] = description(tmp_path)
-    strange = {"schema": {"type": "string"}, "in": "query", "name": "collection_id"}
+    strange = {"schema": {"type": "string"}, "in": "query", "name": "folder_id"}
     document["paths"]["/documents/"]["get"]["parameters"].append(strange)
-    with pytest.raises(AssertionError, match="collection_id"):
+    with pytest.raises(AssertionError, match="folder_id"):
         routes(document)
     for name in ("doc_id", "ids", "x-run-id", "collection", "file_uuid", "index"):
         assert LIKE_AN_ID.search(name), name

@@ -11,23 +11,17 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from lorestream.accounts.caller import CurrentUser, KeysService
 from lorestream.accounts.keys import MAX_KEYS_PER_USER, Scope
 from lorestream.description import problems
-from lorestream.http import Body, client_ip
+from lorestream.http import Body, client_ip, one_line
 
 router = APIRouter(prefix="/auth/keys", tags=["accounts"])
 
 MAX_DAYS = 3650
 
 
-def _one_line(text: str) -> str:
-    if not (text := " ".join(text.split())) or not text.isprintable():
-        raise ValueError("needs at least one visible character, and no control characters")
-    return text
-
-
 class NewKey(Body):
     """The body of a new key; without ``expires_in_days`` it lives until it is revoked."""
 
-    name: Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_one_line)]
+    name: Annotated[str, Field(min_length=1, max_length=100), AfterValidator(one_line)]
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=3)]
     expires_in_days: Annotated[int, Field(ge=1, le=MAX_DAYS)] | None = None
 

@@ -101,7 +101,7 @@ class OutlineRow(Base):
 
 
 class BatchRow(Base):
-    """Files that came together; ``entries`` and ``next_entry`` are of a ZIP file, ``refused`` what became no document."""
+    """Files that came together; ``entries``, ``next_entry`` are of a ZIP file, ``refused`` what became no document."""
 
     __tablename__ = "batches"
 
@@ -185,6 +185,26 @@ class Document:
     def settled(self) -> bool:
         """Whether nothing more will happen to it by itself."""
         return self.status not in ("queued", "processing")
+
+
+@dataclass(frozen=True, slots=True)
+class Only:
+    """Which documents are wanted; None and no ``words`` are all. Each word is in the file's name or title."""
+
+    status: Status | None = None
+    collection_id: str | None = None
+    batch_id: str | None = None
+    words: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A named set of documents, and how many are in it."""
+
+    collection_id: str
+    name: str
+    created_at: datetime
+    documents: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated, Any
@@ -13,16 +14,21 @@ from pydantic import BaseModel
 
 from lorestream.accounts.caller import ManagesDocuments, Reads
 from lorestream.description import problems
-from lorestream.documents.models import Document, PageSpan, Status
+from lorestream.documents.models import Document, Only, PageSpan, Reindex, Stage, Status
 from lorestream.documents.service import Documents
 from lorestream.http import decode_cursor, from_state, page_of
 
 router = APIRouter(tags=["documents"])
 DocumentsService = Annotated[Documents, from_state("documents")]
 DocId = Annotated[str, Path(min_length=1, max_length=64)]
+InCollection = Annotated[str | None, Query(alias="collection_id", min_length=1, max_length=64)]
+InBatch = Annotated[str | None, Query(alias="batch_id", min_length=1, max_length=64)]
 
 MAX_WAIT_SECONDS = 60
 MAX_CHUNK_INDEX = 2**31
+# Of a search in names; more narrow nothing down.
+MAX_WORDS = 8
+WORD = re.compile(r"[^\W_]+")
 # Shown by browsers without running anything; everything else, HTML and SVG above all, is only ever saved.
 INLINE = frozenset({"application/pdf", "text/plain"})
 FILES: dict[str, Any] = {kind: {} for kind in sorted({*INLINE, "application/octet-stream"})}
@@ -61,7 +67,10 @@ class DocumentView(BaseModel):
     chunks: int
     status: Status
     progress: float
+    stage: Stage | None
     error: FailureView | None
+    reindex: Reindex | None
+    batch_id: str | None
     created_at: datetime
 
 
@@ -105,7 +114,7 @@ class ChunkView(BaseModel):
     "/documents/",
     status_code=201,
     openapi_extra=UPLOAD_FORM,
-    responses={200: {"model": DocumentView}, 202: {"model": DocumentView}, **problems(408, 413, 415, 422, 507)},
+    responses={200: {"model": DocumentView}, 202: {"model": DocumentView}, **problems(404, 408, 413, 415, 422, 507)},
 )
 async def upload(
     request: Request,
@@ -113,12 +122,15 @@ async def upload(
     user: ManagesDocuments,
     documents: DocumentsService,
     wait: Annotated[float, Query(ge=0, le=MAX_WAIT_SECONDS, allow_inf_nan=False)] = 10,
+    collection_id: InCollection = None,
+    batch_id: InBatch = None,
 ) -> DocumentView:
     """Take one file: 201 once it is searchable or has failed, 202 while it is worked on, 200 if it was there."""
+    await documents.check(user.user_id, collection_id, batch_id)
     content_type = request.headers.get("content-type", "")
     declared_bytes = int(request.headers.get("content-length", 0))
     async with documents.receive(user, request.stream(), content_type, declared_bytes) as received:
-        document, created = await documents.add(user.user_id, received)
+        document, created = await documents.add(user.user_id, received, collection_id=collection_id, batch_id=batch_id)
     document = await documents.wait(user.user_id, document.doc_id, wait)
     if not created:
         response.status_code = 200
@@ -128,15 +140,23 @@ async def upload(
     return _view(document)
 
 
-@router.get("/documents/")
+@router.get("/documents/", responses=problems(404))
 async def list_documents(
     user: Reads,
     documents: DocumentsService,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
+    status: Annotated[Status | None, Query()] = None,
+    collection_id: InCollection = None,
+    batch_id: InBatch = None,
+    q: Annotated[str, Query(max_length=200)] = "",
 ) -> DocumentList:
-    """The caller's documents, newest first."""
-    found = await documents.page(user.user_id, limit + 1, decode_cursor(cursor) if cursor else None)
+    """The caller's documents, newest first; with ``q``, those with all its words in name or title."""
+    asked = list(dict.fromkeys(WORD.findall(q.lower())))[:MAX_WORDS]
+    if q.strip() and not asked:
+        return DocumentList(items=[], next_cursor=None)
+    only = Only(status, collection_id, batch_id, asked)
+    found = await documents.page(user.user_id, limit + 1, decode_cursor(cursor) if cursor else None, only)
     shown, next_cursor = page_of(found, limit, lambda one: (one.created_at, one.doc_id))
     return DocumentList(items=[_view(document) for document in shown], next_cursor=next_cursor)
 

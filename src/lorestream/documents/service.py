@@ -15,10 +15,11 @@ from pathlib import Path
 
 from lorestream.accounts.models import Principal
 from lorestream.accounts.quotas import Quotas, Stored
-from lorestream.db import Database, now
-from lorestream.documents import store
+from lorestream.db import Database, Session, now
+from lorestream.documents import collections_store, store
+from lorestream.documents.collections import no_collection
 from lorestream.documents.ingest import CHUNKS_PER_DELETION, Ingestor, title_of
-from lorestream.documents.models import Document, PageSpan, StoredChunk
+from lorestream.documents.models import Document, Only, PageSpan, StoredChunk
 from lorestream.documents.parse import detect
 from lorestream.documents.queue import WORKER_COMMAND, IngestProcess, Watchers
 from lorestream.documents.upload import FRAMING_BYTES, PART_SUFFIX, Upload, copied, disk_errors, received
@@ -34,6 +35,7 @@ LOOK_SECONDS = 2.0
 SWEEP_SECONDS = 600.0
 # Younger files may belong to an upload in progress in this or another process.
 STRAY_SECONDS = 3600.0
+EVERYTHING = Only()
 
 
 class Documents:
@@ -134,19 +136,22 @@ class Documents:
         async with copied(path, self._uploads, self._settings.max_upload_bytes) as upload:
             return await self.add(owner_id, upload)
 
-    async def add(self, owner_id: str, upload: Upload) -> tuple[Document, bool]:
+    async def add(
+        self, owner_id: str, upload: Upload, *, collection_id: str | None = None, batch_id: str | None = None
+    ) -> tuple[Document, bool]:
         """Queue an uploaded file, moving it; True if it is new, False with the document that has the same bytes.
 
-        Raises UnsupportedType before anything is stored, QuotaExceeded and StorageFull.
+        Either is then in the collection. Raises UnsupportedType before anything is stored, NotFound for a collection
+        that is not the owner's, QuotaExceeded and StorageFull.
         """
         media_type = detect(upload.filename, upload.head)
-        if same := await self._same_bytes(owner_id, upload.sha256):
+        if same := await self._same_bytes(owner_id, upload.sha256, collection_id):
             return same, False
         document = Document(
             doc_id=secrets.token_hex(16), owner_id=owner_id, filename=upload.filename,
             title=title_of(None, upload.filename), media_type=media_type, bytes=upload.bytes, sha256=upload.sha256,
             pages=None, chunks=0, status="queued", progress=0.0, error_code=None, error_message=None, embedder=None,
-            created_at=now(),
+            created_at=now(), batch_id=batch_id,
         )  # fmt: skip
         file = self.files / document.doc_id
         with disk_errors():
@@ -155,12 +160,14 @@ class Documents:
             async with self._db.write() as session:
                 await self._quotas.admit(session, owner_id, await store.stored(session, owner_id), upload.bytes)
                 inserted = await store.insert_document(session, document)
+                if inserted and collection_id is not None:
+                    await _put(session, owner_id, collection_id, document.doc_id)
         except Exception:
             file.unlink(missing_ok=True)
             raise
         if not inserted:
             file.unlink(missing_ok=True)
-            if same := await self._same_bytes(owner_id, upload.sha256):
+            if same := await self._same_bytes(owner_id, upload.sha256, collection_id):
                 return same, False
             raise Busy("The same file is just being deleted; please try again.")
         self._queue.nudge()
@@ -191,10 +198,24 @@ class Documents:
             raise NotFound("There is no such document.")
         return document
 
-    async def page(self, owner_id: str, limit: int, after: tuple[datetime, str] | None) -> list[Document]:
-        """Up to ``limit`` documents, newest first, older than ``after`` (created_at, doc_id)."""
+    async def page(
+        self, owner_id: str, limit: int, after: tuple[datetime, str] | None, only: Only = EVERYTHING
+    ) -> list[Document]:
+        """Up to ``limit`` documents, newest first, older than ``after`` (created_at, doc_id).
+
+        Raises NotFound for a collection or a batch that is not the owner's.
+        """
+        await self.check(owner_id, only.collection_id, only.batch_id)
         async with self._db.read() as session:
-            return await store.page_of(session, owner_id, limit, after)
+            return await store.page_of(session, owner_id, limit, after, only)
+
+    async def check(self, owner_id: str, collection_id: str | None, batch_id: str | None) -> None:
+        """Raise NotFound where the owner does not have this collection or this batch."""
+        async with self._db.read() as session:
+            if collection_id is not None and not await collections_store.exists(session, owner_id, collection_id):
+                raise no_collection()
+            if batch_id is not None and not await store.has_batch(session, owner_id, batch_id):
+                raise NotFound("There is no such batch.")
 
     async def text(self, owner_id: str, doc_id: str) -> tuple[Document, list[str], list[PageSpan]]:
         """A ready document with its extracted text in parts and its pages. Raises NotFound, Conflict."""
@@ -248,10 +269,11 @@ class Documents:
                 await store.begin_deletion(session, owner_id, doc_id)
             await self._remove(owner_id, doc_id)
         async with self._db.write() as session:
+            await store.delete_groups(session, owner_id)
             await self._index.remove_owner(session, owner_id)
 
     async def owners(self) -> set[str]:
-        """Everybody who has documents, also such that are being deleted."""
+        """Everybody who has documents, also such that are being deleted, batches or collections."""
         async with self._db.read() as session:
             return await store.owners(session)
 
@@ -309,9 +331,19 @@ class Documents:
             raise Conflict("This document has no text yet: it is not indexed.")
         return document
 
-    async def _same_bytes(self, owner_id: str, sha256: str) -> Document | None:
+    async def _same_bytes(self, owner_id: str, sha256: str, collection_id: str | None) -> Document | None:
         async with self._db.read() as session:
-            return await store.find_same_bytes(session, owner_id, sha256)
+            same = await store.find_same_bytes(session, owner_id, sha256)
+        if same is not None and collection_id is not None:
+            async with self._db.write() as session:
+                await _put(session, owner_id, collection_id, same.doc_id)
+        return same
+
+
+async def _put(session: Session, owner_id: str, collection_id: str, doc_id: str) -> None:
+    if not await collections_store.exists(session, owner_id, collection_id):
+        raise no_collection()
+    await collections_store.put(session, owner_id, collection_id, [doc_id])
 
 
 def move_durably(source: Path, target: Path) -> None:

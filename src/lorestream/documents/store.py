@@ -12,7 +12,20 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Row, Select, delete, func, insert, or_, select, text, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    Select,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    tuple_,
+    union,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -20,10 +33,14 @@ from lorestream.accounts.quotas import Stored
 from lorestream.db import now
 from lorestream.documents.models import (
     DELETING,
+    BatchRow,
     ChunkRow,
+    CollectionDocumentRow,
+    CollectionRow,
     Document,
     DocumentRow,
     Job,
+    Only,
     PageRow,
     PageSpan,
     StoredChunk,
@@ -77,9 +94,17 @@ async def find_same_bytes(session: AsyncSession, owner_id: str, sha256: str) -> 
     )
 
 
-async def page_of(session: AsyncSession, owner_id: str, limit: int, after: tuple[Any, str] | None) -> list[Document]:
+async def has_batch(session: AsyncSession, owner_id: str, batch_id: str) -> bool:
+    """Whether the owner has this batch."""
+    mine = (BatchRow.owner_id == owner_id, BatchRow.batch_id == batch_id)
+    return await session.scalar(select(BatchRow.batch_id).where(*mine)) is not None
+
+
+async def page_of(
+    session: AsyncSession, owner_id: str, limit: int, after: tuple[Any, str] | None, only: Only
+) -> list[Document]:
     """Up to ``limit`` documents of the owner, newest first, older than ``after`` (created_at, doc_id)."""
-    query = select(*SEEN).where(DocumentRow.owner_id == owner_id, DocumentRow.status != DELETING)
+    query = select(*SEEN).where(DocumentRow.owner_id == owner_id, DocumentRow.status != DELETING, *_wanted(only))
     if after is not None:
         query = query.where(tuple_(DocumentRow.created_at, DocumentRow.doc_id) < tuple_(*after))
     rows = await session.execute(query.order_by(DocumentRow.created_at.desc(), DocumentRow.doc_id.desc()).limit(limit))
@@ -122,8 +147,15 @@ async def owned_ids(session: AsyncSession, owner_id: str) -> list[str]:
 
 
 async def owners(session: AsyncSession) -> set[str]:
-    """Every owner of a document, also of those on their way out."""
-    return set(await session.scalars(select(DocumentRow.owner_id).distinct()))
+    """Every owner of a document, also of those on their way out, of a batch or of a collection."""
+    rows = (select(DocumentRow.owner_id), select(BatchRow.owner_id), select(CollectionRow.owner_id))
+    return set(await session.scalars(union(*rows)))
+
+
+async def delete_groups(session: AsyncSession, owner_id: str) -> None:
+    """Delete every batch and every collection of the owner."""
+    for table in (BatchRow, CollectionRow):
+        await session.execute(delete(table).where(table.owner_id == owner_id))
 
 
 async def stored_of(session: AsyncSession, owner_ids: Sequence[str]) -> dict[str, Stored]:
@@ -307,6 +339,25 @@ async def _hold(session: AsyncSession, job: Job, **values: Any) -> None:
     )
     if not await _changed(session, held.values(**values)):
         raise LeaseLost
+
+
+def _wanted(only: Only) -> list[ColumnElement[bool]]:
+    conditions = [_has_word(word) for word in only.words]
+    if only.status is not None:
+        conditions.append(DocumentRow.status == only.status)
+    if only.batch_id is not None:
+        conditions.append(DocumentRow.batch_id == only.batch_id)
+    if only.collection_id is not None:
+        inside = CollectionDocumentRow.collection_id == only.collection_id
+        conditions.append(DocumentRow.doc_id.in_(select(CollectionDocumentRow.doc_id).where(inside)))
+    return conditions
+
+
+def _has_word(word: str) -> ColumnElement[bool]:
+    """Whether the file's name or the title holds a word; SQLite folds the case of ASCII alone."""
+    cases = dict.fromkeys((word, word.upper(), word.capitalize()))
+    names = (DocumentRow.filename, DocumentRow.title)
+    return or_(*(name.icontains(one, autoescape=True) for one in cases for name in names))
 
 
 def _mine(owner_id: str, doc_id: str) -> tuple[Any, ...]:

@@ -20,6 +20,7 @@ from lorestream.conversations import export as exported
 from lorestream.conversations.thread_routes import message_view, whole
 from lorestream.conversations.threads import Conversations
 from lorestream.db import now
+from lorestream.documents.collections import Collections
 from lorestream.documents.models import Document
 from lorestream.documents.service import Documents
 from lorestream.errors import NotFound
@@ -34,6 +35,7 @@ README = """Everything that this Lorestream keeps of you.
 account.json             your account, where you are logged in, your API keys (never the keys themselves)
 conversations/           each as JSON (everything) and as Markdown (its newest branch)
 questions.json           what you asked outside conversations
+collections.json         your collections, each with the ids of its documents
 documents/               the original files; manifest.json tells the name and type of each
 """
 
@@ -42,7 +44,13 @@ class Export:
     """The export of one user; every query names them."""
 
     def __init__(
-        self, user: Principal, accounts: Accounts, keys: Keys, conversations: Conversations, documents: Documents
+        self,
+        user: Principal,
+        accounts: Accounts,
+        keys: Keys,
+        conversations: Conversations,
+        documents: Documents,
+        collections: Collections,
     ) -> None:
         """No I/O."""
         self._user = user
@@ -50,12 +58,20 @@ class Export:
         self._keys = keys
         self._conversations = conversations
         self._documents = documents
+        self._collections = collections
         self._sink = _Sink()
         self._zip = zipfile.ZipFile(self._sink, "w", zipfile.ZIP_DEFLATED)
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """The bytes of the file, compressed off the event loop."""
-        for part in (self._account(), self._threads(), self._asked(), self._manifest(), self._originals()):
+        for part in (
+            self._account(),
+            self._threads(),
+            self._asked(),
+            self._named_sets(),
+            self._manifest(),
+            self._originals(),
+        ):
             async with aclosing(part):
                 async for piece in part:
                     yield piece
@@ -101,6 +117,15 @@ class Export:
                 after = (page[-1].created_at, page[-1].message_id)
 
         async for piece in self._list("questions.json", pages()):
+            yield piece
+
+    async def _named_sets(self) -> AsyncGenerator[bytes, None]:
+        async def pages() -> AsyncIterator[list[Any]]:
+            for one in await self._collections.of_owner(self._user.user_id):
+                inside = await self._collections.documents(self._user.user_id, one.collection_id)
+                yield [{**_named(one, "collection_id", "name", "created_at"), "doc_ids": inside}]
+
+        async for piece in self._list("collections.json", pages()):
             yield piece
 
     async def _manifest(self) -> AsyncGenerator[bytes, None]:

@@ -21,6 +21,7 @@ from lorestream.accounts.users import Actor, Users
 from lorestream.accounts.watch import Watch
 from lorestream.conversations.threads import Conversations
 from lorestream.db import now
+from lorestream.documents.collections import Collections
 from lorestream.documents.service import Documents
 from lorestream.errors import RateLimited
 from lorestream.ops.export import Export
@@ -41,6 +42,7 @@ class PersonalData:
         watch: Watch,
         conversations: Conversations,
         documents: Documents,
+        collections: Collections,
         audit: Audit,
         audit_days: int,
     ) -> None:
@@ -51,6 +53,7 @@ class PersonalData:
         self._watch = watch
         self._conversations = conversations
         self._documents = documents
+        self._collections = collections
         self._audit = audit
         self._audit_days = audit_days
         self._exporting: set[str] = set()
@@ -76,7 +79,9 @@ class PersonalData:
         self._exporting.add(user.user_id)
         try:
             await self._audit.record("account_exported", user_id=user.user_id, ip=ip)
-            yield Export(user, self._accounts, self._keys, self._conversations, self._documents).pieces()
+            yield Export(
+                user, self._accounts, self._keys, self._conversations, self._documents, self._collections
+            ).pieces()
         finally:
             self._exporting.discard(user.user_id)
 
