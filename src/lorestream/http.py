@@ -9,7 +9,8 @@ import json
 import logging
 import re
 import unicodedata
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from contextlib import aclosing
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Protocol, TypeVar
@@ -277,6 +278,34 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
     finally:
         for one in (task, watcher, over):
             one.cancel()
+
+
+class StreamedFile(Response):
+    """A file that is made while it is sent; its connection breaks off where that cannot go on."""
+
+    def __init__(self, pieces: AsyncGenerator[bytes, None], headers: dict[str, str]) -> None:
+        """Take its bytes piece by piece, closed at the end, and its headers, of which Content-Type is one."""
+        super().__init__(headers=headers)
+        del self.headers["content-length"]
+        self._pieces = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send until the end or the client's disconnect, or until the caller may no longer be served."""
+
+        async def body() -> None:
+            async with aclosing(self._pieces) as pieces:
+                async for piece in pieces:
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        try:
+            await unless_gone(Request(scope, receive), body())
+        except ClientDisconnect:
+            log.info("a client left while a file was made for it")
+        except Unauthenticated:
+            if abort := scope.get(ABORT):
+                abort()
 
 
 async def _until_over(scope: Scope) -> None:

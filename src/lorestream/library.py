@@ -23,6 +23,7 @@ from lorestream.accounts.users import Users
 from lorestream.accounts.watch import Watch
 from lorestream.admission import Admission, Seats
 from lorestream.conversations.answer import Answers
+from lorestream.conversations.feedback import Feedback
 from lorestream.conversations.store import MessageStore
 from lorestream.conversations.threads import Conversations
 from lorestream.db import Database
@@ -107,6 +108,7 @@ class Library:
             store, self.retrieval, self.catalogue, self.runs, self.admission, self.quotas, self.watch, settings
         )
         self.conversations = Conversations(self.db, self.answers)
+        self.feedback = Feedback(self.db)
         self.personal_data = PersonalData(
             self.accounts, self.keys, self.users, self.watch, self.conversations, self.documents,
             self.collections, self.audit, settings.audit_days,

@@ -31,6 +31,8 @@ from lorestream.accounts.watch import Watch
 from lorestream.admission import Seats
 from lorestream.connection import ClientConnection, ConnectionLimits, Gate
 from lorestream.conversations.answer import Answers
+from lorestream.conversations.feedback import Feedback
+from lorestream.conversations.feedback_routes import router as feedback_router
 from lorestream.conversations.routes import router as runs_router
 from lorestream.conversations.thread_routes import router as conversations_router
 from lorestream.conversations.threads import Conversations
@@ -75,6 +77,7 @@ ROUTERS = (
     documents_router,
     collections_router,
     conversations_router,
+    feedback_router,
     query_router,
     runs_router,
     limits_router,
@@ -100,6 +103,7 @@ class State(TypedDict):
     answers: Answers
     loop_watch: LoopWatch
     conversations: Conversations
+    feedback: Feedback
     answer_seats: Seats
     stream_seats: Seats
     quotas: Quotas
@@ -128,6 +132,7 @@ def create_app(library: Library) -> FastAPI:
                 answers=library.answers,
                 loop_watch=watch,
                 conversations=library.conversations,
+                feedback=library.feedback,
                 answer_seats=library.answer_seats,
                 stream_seats=library.stream_seats,
                 quotas=library.quotas,

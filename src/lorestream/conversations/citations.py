@@ -58,6 +58,11 @@ def states_something(answer: str) -> bool:
     return bool(words(_MARK.sub(" ", said)))
 
 
+def plain(answer: str) -> str:
+    """What an answer says: without its citations, and without the built-in reader's notice."""
+    return without_marks(answer.replace(NOTICE, "")).strip()
+
+
 def without_marks(answer: str) -> str:
     """An answer without its citations and the blanks before them."""
     return _MARK_AFTER_BLANKS.sub("", answer)

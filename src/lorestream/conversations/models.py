@@ -167,3 +167,18 @@ class StoredMessage:
     rating: Rating | None
     comment: str | None
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Rated:
+    """An answer that its owner has rated, with its question; the lists are those of the events."""
+
+    message_id: str
+    conversation_id: str | None
+    question: str
+    answer: str
+    rating: Rating
+    comment: str | None
+    sources: list[dict[str, Any]]
+    citations: list[dict[str, Any]]
+    created_at: datetime

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
-from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope, Send
 
 from lorestream.accounts.caller import AccountsService, CurrentUser, while_valid
 from lorestream.accounts.passwords import MAX_PASSWORD_BYTES
 from lorestream.accounts.users import Actor
-from lorestream.connection import ABORT
 from lorestream.db import now
 from lorestream.description import problems
-from lorestream.errors import Unauthenticated
-from lorestream.http import Body, client_ip, from_state, unless_gone
+from lorestream.http import Body, StreamedFile, client_ip, from_state
 from lorestream.ops.personal_data import PersonalData
-
-log = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/auth", tags=["accounts"])
 
@@ -33,31 +25,6 @@ class Deletion(Body):
     """The body of the deletion of the caller's account."""
 
     password: str = Field(max_length=MAX_PASSWORD_BYTES)
-
-
-class _Streamed(Response):
-    """A file that is made while it is sent; its connection breaks off where that cannot go on."""
-
-    def __init__(self, pieces: AsyncGenerator[bytes, None], headers: dict[str, str]) -> None:
-        super().__init__(headers=headers)
-        del self.headers["content-length"]
-        self._pieces = pieces
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def body() -> None:
-            async with aclosing(self._pieces) as pieces:
-                async for piece in pieces:
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        try:
-            await unless_gone(Request(scope, receive), body())
-        except ClientDisconnect:
-            log.info("a client left while its export was sent")
-        except Unauthenticated:
-            if abort := scope.get(ABORT):
-                abort()
 
 
 async def exporting(
@@ -82,7 +49,7 @@ async def export(pieces: Annotated[AsyncGenerator[bytes, None], Depends(exportin
         "Content-Disposition": f'attachment; filename="{name}"',
         "Cache-Control": "no-store",
     }
-    return _Streamed(pieces, headers)
+    return StreamedFile(pieces, headers)
 
 
 @router.post("/delete-account", status_code=204, responses=problems(409))

@@ -368,6 +368,24 @@ export interface Rated {
   comment?: string | null;
 }
 
+/** A page of rated answers, newest first. */
+export interface RatedList {
+  items: RatedView[];
+  next_cursor: string | null;
+}
+
+/** A rated answer with its question; the sources are those of the events. */
+export interface RatedView {
+  message_id: string;
+  conversation_id: string | null;
+  question: string;
+  answer: string;
+  rating: "up" | "down";
+  comment: string | null;
+  sources: Record<string, unknown>[];
+  created_at: string;
+}
+
 /** A piece of the model's shown thinking; never part of the answer. */
 export interface Reasoning {
   type: "reasoning";
