@@ -10,9 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lorestream.errors import ModelAuthFailed, ModelNotFound, ModelProtocolError, ModelUnavailable, RunFailed
+from lorestream.errors import (
+    ModelAuthFailed,
+    ModelError,
+    ModelNotFound,
+    ModelProtocolError,
+    ModelUnavailable,
+    RunFailed,
+)
 from lorestream.providers.base import Embedder
-from lorestream.providers.remote_embedders import BATCH, OllamaEmbedder, OpenAIEmbedder
+from lorestream.providers.remote_embedders import AT_ONCE, BATCH, OllamaEmbedder, OpenAIEmbedder, RemoteEmbedder
 from lorestream.providers.upstream import Endpoint
 from tests.fakes.upstream import Answer, Close, FakeUpstream, Format, Raw, as_json
 
@@ -138,6 +145,41 @@ async def test_models_that_want_prefixes_get_them(kind: Format, fake: FakeUpstre
     await embedder.embed_query("Where?")
     sent = [json.loads(request.body)["input"] for request in fake.requests]
     assert sent == [["search_document: Paris"], ["search_query: Where?"]]
+
+
+async def test_questions_of_many_askers_share_requests(embedder: Embedder, fake: FakeUpstream) -> None:
+    together = await asyncio.gather(*(embedder.embed_query(f"question {number}") for number in range(40)))
+    asked = [len(request.json["input"]) for request in fake.requests]
+    assert sum(asked) == 40
+    assert len(asked) <= 40 // BATCH + AT_ONCE + 1
+    assert np.allclose(together[7], await embedder.embed_query("question 7"))
+
+
+async def test_one_question_that_a_server_refuses_fails_alone(kind: Format, monkeypatch: pytest.MonkeyPatch) -> None:
+    embedder = embedder_of(kind, "http://127.0.0.1:1")
+    assert isinstance(embedder, RemoteEmbedder)
+    calls = 0
+
+    async def request(texts: list[str]) -> list[list[float]]:
+        nonlocal calls
+        calls += 1
+        if "bad" in texts:
+            raise ModelError
+        return [[1.0, 0.0] for _ in texts]
+
+    monkeypatch.setattr(embedder, "_request", request)
+    asked = [embedder.embed_query("bad" if number == 13 else "good") for number in range(20)]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert [number for number, answer in enumerate(answers) if isinstance(answer, ModelError)] == [13]
+    assert sum(isinstance(answer, np.ndarray) for answer in answers) == 19
+    assert calls < 20
+
+
+async def test_a_server_that_is_down_is_asked_once_for_all_who_wait(embedder: Embedder, fake: FakeUpstream) -> None:
+    fake.answer(Answer((Raw(b"no"),), status=503))
+    answers = await asyncio.gather(*(embedder.embed_query("?") for _ in range(20)), return_exceptions=True)
+    assert {type(answer) for answer in answers} == {ModelUnavailable}
+    assert len(fake.requests) < 20
 
 
 def test_token_spans_cover_every_word_cautiously() -> None:

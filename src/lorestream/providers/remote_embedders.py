@@ -12,9 +12,11 @@ import numpy as np
 
 from lorestream.errors import ModelProtocolError
 from lorestream.providers.base import Vectors
+from lorestream.providers.questions import Questions
 from lorestream.providers.upstream import MIB, Endpoint, request_json
 
 BATCH = 32  # texts per request
+AT_ONCE = 4  # requests with questions; those that wait meanwhile share the next
 RESPONSE_BYTES = 64 * MIB
 SECONDS = 60.0  # per request; a server may be loading the model
 MAX_TOKENS = 256  # safe for every embedding model in use; longer chunks also retrieve worse
@@ -40,6 +42,7 @@ class RemoteEmbedder(abc.ABC):
         self._endpoint = endpoint
         self._dimensions: int | None = None
         self._probe = asyncio.Lock()
+        self._asked = Questions(self._embed_batch, AT_ONCE)
         self._prefixes = next((pair for part, pair in PREFIXES.items() if part in model.lower()), ("", ""))
 
     @property
@@ -77,9 +80,8 @@ class RemoteEmbedder(abc.ABC):
         )
 
     async def embed_query(self, text: str) -> Vectors:
-        """Embed one question: float32 of shape (dimensions,), of length 1."""
-        vectors = await self._embed_batch([self._prefixes[1] + text])
-        return vectors.reshape(-1)
+        """Embed one question: float32 of shape (dimensions,), of length 1. Concurrent ones share requests."""
+        return await self._asked.embed(self._prefixes[1] + text)
 
     def token_spans(self, text: str) -> list[tuple[int, int]]:
         """About the tokens of ``text``: a token for every four letters of a word, every ideograph, every sign."""
