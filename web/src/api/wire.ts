@@ -38,6 +38,20 @@ export interface Citation {
   support: number;
 }
 
+/** The caller's collections by their names; there are never so many that there would be another page. */
+export interface CollectionList {
+  items: CollectionView[];
+  next_cursor?: null;
+}
+
+/** A collection; ``documents`` is how many are in it. */
+export interface CollectionView {
+  collection_id: string;
+  name: string;
+  documents: number;
+  created_at: string;
+}
+
 /** The body of ``PATCH /conversations/{id}``: what is given is set; ``doc_ids`` null unbinds it. */
 export interface ConversationChange {
   title?: string | null;
@@ -89,7 +103,10 @@ export interface DocumentView {
   chunks: number;
   status: "queued" | "processing" | "ready" | "failed" | "cancelled";
   progress: number;
+  stage: "reading" | "recognising" | "indexing" | null;
   error: FailureView | null;
+  reindex: "wanted" | "damaged" | null;
+  batch_id: string | null;
   created_at: string;
 }
 
@@ -255,6 +272,11 @@ export interface MadeUp {
   password: string;
 }
 
+/** The documents that are put into a collection. */
+export interface Members {
+  doc_ids: string[];
+}
+
 /** A message; the lists and objects are those of the events. A running answer can be followed by its run_id. */
 export interface MessageView {
   message_id: string;
@@ -285,6 +307,11 @@ export interface ModelView {
 export interface Models {
   items: ModelView[];
   current: CurrentModel;
+}
+
+/** The body of a new collection, and of a new name. */
+export interface NamedCollection {
+  name: string;
 }
 
 /** The body of ``POST /conversations/``; without a title it gets one from its first question. */
