@@ -39,6 +39,7 @@ from lorestream.conversations.threads import Conversations
 from lorestream.description import describe_problems
 from lorestream.documents.collections import Collections
 from lorestream.documents.collections_routes import router as collections_router
+from lorestream.documents.pages_routes import router as pages_router
 from lorestream.documents.routes import router as documents_router
 from lorestream.documents.service import Documents
 from lorestream.doors.query import router as query_router
@@ -75,6 +76,7 @@ ROUTERS = (
     personal_data_router,
     admin_router,
     documents_router,
+    pages_router,
     collections_router,
     conversations_router,
     feedback_router,

@@ -25,6 +25,7 @@ from lorestream.db import Database
 from lorestream.documents import store
 from lorestream.documents.collections import Collections
 from lorestream.documents.collections_routes import router as collections_router
+from lorestream.documents.pages_routes import router as pages_router
 from lorestream.documents.queue import Watchers
 from lorestream.documents.routes import router
 from lorestream.documents.service import Documents
@@ -136,7 +137,8 @@ def application(at: Desk) -> ASGIApp:
     app = FastAPI(redirect_slashes=False)
     install_error_handlers(app)
     app.include_router(router)
-    app.include_router(collections_router)
+    for one in (pages_router, collections_router):
+        app.include_router(one)
     add_slash_twins(app)
 
     async def named_user(x_user: Annotated[str, Header()] = "") -> Principal:

@@ -260,6 +260,17 @@ class PageSpan:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredPage:
+    """A page of paper: where its text begins, its size in points, and its words (``parse.pack_words``)."""
+
+    number: int
+    start: int
+    width: float
+    height: float
+    words: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class StoredChunk:
     """One passage of a document."""
 

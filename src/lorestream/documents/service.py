@@ -17,10 +17,12 @@ from lorestream.accounts.models import Principal
 from lorestream.accounts.quotas import Quotas, Stored
 from lorestream.db import Database, Session, now
 from lorestream.documents import collections_store, store
+from lorestream.documents.boxes import Box, boxes_of
 from lorestream.documents.collections import no_collection
 from lorestream.documents.ingest import CHUNKS_PER_DELETION, Ingestor, title_of
-from lorestream.documents.models import Document, Only, PageSpan, StoredChunk
-from lorestream.documents.parse import detect
+from lorestream.documents.models import Document, Only, PageSpan, StoredChunk, StoredPage
+from lorestream.documents.page_images import PageImages, Picture
+from lorestream.documents.parse import PDF, detect
 from lorestream.documents.queue import WORKER_COMMAND, IngestProcess, Watchers
 from lorestream.documents.upload import FRAMING_BYTES, PART_SUFFIX, Upload, copied, disk_errors, received
 from lorestream.errors import Busy, Conflict, NotFound
@@ -61,6 +63,7 @@ class Documents:
             parse_timeout_seconds=settings.parse_timeout_seconds,
             parse_memory_bytes=settings.parse_memory_bytes,
         )
+        self.page_images = PageImages(settings.parse_memory_bytes)
         self._uploads = settings.data_dir / "uploads"
         self._db = db
         self._index = index
@@ -223,6 +226,23 @@ class Documents:
         async with self._db.read() as session:
             parts, pages = await store.read_text(session, owner_id, doc_id)
         return document, parts, pages
+
+    async def boxes(self, owner_id: str, doc_id: str, start: int, end: int) -> list[tuple[StoredPage, list[Box]]]:
+        """Where the text from ``start`` to ``end`` stands on the paper of a ready document, a box for each line.
+
+        Nothing for a format without paper. Raises NotFound, Conflict.
+        """
+        await self._ready(owner_id, doc_id)
+        async with self._db.read() as session:
+            pages = await store.read_paper(session, owner_id, doc_id, start, end)
+        return await asyncio.to_thread(lambda: [(page, boxes_of(page, start, end)) for page in pages])
+
+    async def picture(self, owner_id: str, doc_id: str, number: int, width: int) -> tuple[Picture, Path]:
+        """What ``page_images`` is asked for a picture of a page. Raises NotFound, Conflict for what is no PDF."""
+        document, path = await self.file(owner_id, doc_id)
+        if document.media_type != PDF:
+            raise Conflict("Only a PDF has pages that can be shown as pictures.")
+        return Picture(document.sha256, number, width), path
 
     async def chunk(self, owner_id: str, doc_id: str, chunk_index: int) -> StoredChunk:
         """One passage. Raises NotFound."""

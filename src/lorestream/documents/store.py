@@ -44,6 +44,7 @@ from lorestream.documents.models import (
     PageRow,
     PageSpan,
     StoredChunk,
+    StoredPage,
     TextRow,
     version_of,
 )
@@ -121,6 +122,18 @@ async def read_text(session: AsyncSession, owner_id: str, doc_id: str) -> tuple[
     )
     found = (await session.scalars(parts.order_by(TextRow.part))).all()
     return list(found), [PageSpan(*row) for row in await session.execute(pages.order_by(PageRow.number))]
+
+
+async def read_paper(session: AsyncSession, owner_id: str, doc_id: str, start: int, end: int) -> list[StoredPage]:
+    """The pages of paper that the text from ``start`` to ``end`` stands on, in order."""
+    columns = [getattr(PageRow, name) for name in StoredPage.__dataclass_fields__]
+    rows = await session.execute(
+        select(*columns)
+        .join(DocumentRow, DocumentRow.doc_id == PageRow.doc_id)
+        .where(*_mine(owner_id, doc_id), PageRow.start < end, PageRow.end > start, PageRow.words.is_not(None))
+        .order_by(PageRow.number)
+    )
+    return [StoredPage(*row) for row in rows]
 
 
 async def read_chunk(session: AsyncSession, owner_id: str, doc_id: str, chunk_index: int) -> StoredChunk | None:
