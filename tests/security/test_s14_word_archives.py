@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lorestream.documents.formats import docx
+from lorestream.documents.formats import archive, docx
 from lorestream.documents.parse import DOCX, DocumentFailed
 from lorestream.documents.sandbox import parse_file
 from tests.fakes.files import docx as written
@@ -66,7 +66,7 @@ async def test_230_kilobytes_with_one_long_text_are_read_in_bounded_memory(tmp_p
 def test_bytes_are_counted_as_they_are_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The directory's numbers are the first look only."""
     path = written(tmp_path / "a.docx", paragraph("word " * 10_000))
-    monkeypatch.setattr(docx, "MAX_PART_BYTES", 20_000)
+    monkeypatch.setattr(archive, "MAX_PART_BYTES", 20_000)
     with pytest.raises(DocumentFailed) as failed:
         docx.parse(path)
     assert failed.value.code == "too_large"
@@ -82,8 +82,8 @@ def test_what_is_too_much_is_refused_before_anything_is_unpacked(
         raise AssertionError("unpacked")
 
     path = written(tmp_path / "a.docx", paragraph("word " * 10_000))
-    monkeypatch.setattr(docx, limit, value)
-    monkeypatch.setattr(docx, "RATIO_FROM_BYTES", 1000)
+    monkeypatch.setattr(archive, limit, value)
+    monkeypatch.setattr(archive, "RATIO_FROM_BYTES", 1000)
     monkeypatch.setattr(zipfile.ZipFile, "open", unpack)
     with pytest.raises(DocumentFailed) as failed:
         docx.parse(path)

@@ -7,12 +7,18 @@ from pathlib import Path
 import pytest
 
 from lorestream.documents.parse import (
+    CODE,
+    CSV,
     DOCX,
+    EPUB,
     HEAD_BYTES,
     HTML,
+    JSON,
     MARKDOWN,
     PDF,
     PLAIN,
+    PPTX,
+    XLSX,
     DocumentFailed,
     Heading,
     Parsed,
@@ -43,6 +49,20 @@ TEXT = "Grüße aus dem Hafen".encode()
         ("a.text", TEXT, PLAIN),
         ("a.log", TEXT, PLAIN),
         ("README", TEXT, PLAIN),
+        ("a.pptx", b"PK\x03\x04", PPTX),
+        ("a.xlsx", b"PK\x03\x04", XLSX),
+        ("a.xlsx", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", XLSX),
+        ("a.epub", b"PK\x03\x04", EPUB),
+        ("a.docx", b"PK\x03\x04 docProps/app.xml ppt/presentation.xml", PPTX),
+        ("a.zip", b"PK\x03\x04 xl/workbook.xml xl/embeddings/word/", XLSX),
+        ("a", b"PK\x03\x04 mimetypeapplication/epub+zip", EPUB),
+        ("a.CSV", b"a;b", CSV),
+        ("a.tsv", b"a", CSV),
+        ("a.json", b"{}", JSON),
+        ("a.jsonl", b"{}", JSON),
+        ("a.py", b"import os", CODE),
+        ("a.test.tsx", b"<a/>", CODE),
+        ("a.yaml", TEXT, CODE),
         ("../x\\y/notes", TEXT, PLAIN),
         ("a.txt", "Grüße".encode("utf-16"), PLAIN),
         ("a.txt", "Grüße aus dem Hafen".encode("utf-16-le"), PLAIN),
@@ -59,9 +79,9 @@ def test_supported(filename: str, head: bytes, expected: str) -> None:
     [
         ("a.png", b"\x89PNG\r\n"),
         ("a.doc", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),
-        ("a.xlsx", b"PK\x03\x04"),
-        ("a.csv", b"a;b"),
-        ("a.py", b"import os"),
+        ("a.zip", b"PK\x03\x04"),
+        ("a.csv", b"PK\x03\x04 some archive"),
+        ("a.py", b"\x00\x01\x02" * 9),
         ("a.txt", b"PK\x03\x04 some archive"),
         ("a.txt", b"\x7fELF\x02\x01\x01" + b"\x00" * 50 + b"\x03\x00\x3e\x00"),
         ("a", b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01"),
@@ -70,7 +90,7 @@ def test_supported(filename: str, head: bytes, expected: str) -> None:
     ],
 )
 def test_the_rest_is_refused_naming_what_is_supported(filename: str, head: bytes) -> None:
-    with pytest.raises(UnsupportedType, match=r"PDF \(\.pdf\), Word \(\.docx\)") as refused:
+    with pytest.raises(UnsupportedType, match=r"PDF, Word \(\.docx\)") as refused:
         detect(filename, head)
     assert len(refused.value.message) < 300
 

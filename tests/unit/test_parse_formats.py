@@ -117,7 +117,7 @@ def test_html_as_markdown(file: Path, charset: str) -> None:
     assert [(level, text) for level, text, _ in shown(parsed)] == [(1, "Crane"), (2, "Limits")]
     assert "The crane lifts Fässer and crates" in parsed.text
     assert "- ten tonnes at most\n- no wind above force six" in parsed.text
-    assert "| Year | Tonnes |\n| 2019 | 48 200 |" in parsed.text
+    assert "| Year | Tonnes |\n| --- | --- |\n| 2019 | 48 200 |" in parsed.text
     assert "if x:\n    lift()" in parsed.text
     assert "secret" not in parsed.text
 

@@ -29,14 +29,34 @@ CODE = "text/x-source-code"
 EXTENSIONS = {
     ".pdf": PDF,
     ".docx": DOCX,
+    ".pptx": PPTX,
+    ".xlsx": XLSX,
+    ".epub": EPUB,
     **dict.fromkeys((".html", ".htm", ".xhtml"), HTML),
     **dict.fromkeys((".md", ".markdown"), MARKDOWN),
     **dict.fromkeys(("", ".txt", ".text", ".log"), PLAIN),
+    **dict.fromkeys((".csv", ".tsv"), CSV),
+    **dict.fromkeys((".json", ".jsonl", ".ndjson"), JSON),
+    **dict.fromkeys(
+        (
+            ".py .pyi .js .mjs .cjs .jsx .ts .mts .tsx .java .kt .scala .groovy .c .h .cc .cpp .cxx .hpp .cs .go .rs "
+            ".rb .php .swift .dart .lua .pl .r .jl .hs .ex .exs .erl .clj .sh .bash .zsh .ps1 .bat .sql .proto "
+            ".css .scss .less .vue .svelte .yaml .yml .toml .ini .cfg .conf .properties .env .xml .xsd .xsl .tex .bib "
+            ".rst .adoc .org .tf .cmake .gradle .make .diff .patch .srt .vtt"
+        ).split(),
+        CODE,
+    ),
 }
-SUPPORTED = "PDF (.pdf), Word (.docx), HTML (.html, .htm), Markdown (.md, .markdown) and plain text (.txt, .text, .log)"
+SUPPORTED = (
+    "PDF, Word (.docx), PowerPoint (.pptx), Excel (.xlsx), EPUB, HTML, Markdown, CSV, JSON, plain text and source code"
+)
 # A name that every archive of a format holds, near its beginning.
 _INSIDE = {
     b"word/": DOCX,
+    b"ppt/": PPTX,
+    b"xl/": XLSX,
+    b"application/epub+zip": EPUB,
+    b"META-INF/container.xml": EPUB,
 }
 _PACKED = {DOCX, PPTX, XLSX, EPUB}
 # Enough for detect(): the first bytes of a file.

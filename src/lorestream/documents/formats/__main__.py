@@ -11,6 +11,7 @@ import os
 import resource
 import sys
 import time
+import zipfile
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,6 +21,13 @@ from lorestream.documents.parse import DocumentFailed, Options, Outcome, Progres
 
 MAX_OPEN_FILES = 64
 PROGRESS_SECONDS = 0.1
+# The part that every archive of a format has, by the module that reads it.
+ARCHIVES = {
+    "docx": "word/document.xml",
+    "pptx": "ppt/presentation.xml",
+    "xlsx": "xl/workbook.xml",
+    "epub": "META-INF/container.xml",
+}
 
 
 def limit(memory_bytes: int, cpu_seconds: int) -> None:
@@ -59,6 +67,8 @@ def read(module: str, path: Path, limits: tuple[int, int], options: Options, mes
     reader = importlib.import_module(f"lorestream.documents.formats.{module}")
     limit(*limits)
     try:
+        if module in ARCHIVES and (inside := _inside(path)) not in {None, module}:
+            reader = importlib.import_module(f"lorestream.documents.formats.{inside}")
         if module == "page_image":
             return Outcome(image=reader.draw(path, options.page, options.width))
         more = {"ocr": options.ocr, "on_page": messages.on_page} if module == "pdf" else {}
@@ -71,13 +81,25 @@ def read(module: str, path: Path, limits: tuple[int, int], options: Options, mes
         return Outcome(code="broken", detail=f"{type(error).__name__}: {error}"[:500])
 
 
+def _inside(path: Path) -> str | None:
+    """The module for what an archive really is: a file's name and its first bytes do not always tell."""
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        return next((module for module, part in ARCHIVES.items() if part in archive.NameToInfo), None)
+
+
 def main(module: str, path: str, memory_bytes: str, cpu_seconds: str, options: str) -> None:
     """Keep the standard output for messages, and read."""
     with os.fdopen(os.dup(1), "wb") as out:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         messages = Messages(out)
         limits = int(memory_bytes), int(cpu_seconds)
-        messages.send(read(module, Path(path), limits, msgspec.json.decode(options, type=Options), messages))
+        outcome = read(module, Path(path), limits, msgspec.json.decode(options, type=Options), messages)
+        try:
+            messages.send(outcome)
+        except MemoryError:
+            messages.send(Outcome(code="memory"))
 
 
 if __name__ == "__main__":

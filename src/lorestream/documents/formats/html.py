@@ -29,6 +29,7 @@ _BLOCKS = set(
 # What ends a block also inside the cell of a table; the rest of a cell stays in one line.
 _STRONG = set("table tr row h1 h2 h3 h4 h5 h6 head".split())
 _STARTS = {"li": "- ", "item": "- ", "tr": "| ", "row": "| "} | {f"h{n}": "#" * n + " " for n in range(1, 7)}
+_BORDER = re.compile(r"(?<!\\)\|")
 _CELLS, _LINE_BREAKS, _CODE = {"td", "th", "cell"}, {"br", "lb"}, {"pre", "code"}
 # Marks that white space folding leaves alone: the end of a block, and a line's end and a blank of code.
 _BREAK, _NEWLINE, _BLANK = "\ue000", "\ue001", "\ue002"
@@ -41,19 +42,34 @@ _MAX_EXTRACTED = 1024 * 1024
 
 def parse(path: Path) -> Parsed:
     """The page's main text, or all of its visible text where the extractor finds too little."""
-    source = normalise(_DECLARATION.sub("", _decode(path.read_bytes()))).translate(_MARKS)
+    source = _source(path.read_bytes())
+    parsed = _visible(source)
+    if len(source) <= _MAX_EXTRACTED and parsed.text:
+        main = outline(_main_text(source))
+        if _is_whole(main, parsed):
+            main.title = parsed.title or main.title
+            return main
+    return parsed
+
+
+def visible(data: bytes) -> Parsed:
+    """All visible text of a page, which has no decoration; raises DocumentFailed ``broken``."""
+    return _visible(_source(data))
+
+
+def _source(data: bytes) -> str:
+    return normalise(_DECLARATION.sub("", _decode(data))).translate(_MARKS)
+
+
+def _visible(source: str) -> Parsed:
     if not source.strip():
         return Parsed("")
     try:
         page = lxml.html.document_fromstring(source, parser=lxml.html.HTMLParser(huge_tree=True))
     except LxmlError as error:
         raise DocumentFailed("broken", "The page is damaged and cannot be read as HTML.") from error
-    title, parsed = _title(page), outline(_render(page))
-    if len(source) <= _MAX_EXTRACTED:
-        main = outline(_main_text(source))
-        if _is_whole(main, parsed):
-            parsed = main
-    parsed.title = title or parsed.title
+    parsed = outline(_render(page))
+    parsed.title = _title(page) or parsed.title
     return parsed
 
 
@@ -98,6 +114,8 @@ def _render(root: Element) -> str:
             continue
         kind = block[:2]
         blocks.append(("\n" if kind == before and kind in {"- ", "| "} else "\n\n") + block)
+        if kind == "| " != before and (columns := len(_BORDER.findall(block)) - 1) > 1:
+            blocks.append("\n|" + " --- |" * columns)
         before = kind
     return "".join(blocks).strip()
 
@@ -112,13 +130,13 @@ def _pieces(root: Element) -> Iterator[str]:
         elif event == "start":
             code, cells = code + (tag in _CODE), cells + (tag in _CELLS)
             yield _opening(tag, code, cells)
-            yield _keep_lines(element.text) if code else element.text or ""
+            yield _shown(element.text, code, cells)
         else:
             if event == "end":
                 code, cells = code - (tag in _CODE), cells - (tag in _CELLS)
             yield " | " if tag in _CELLS else _boundary(tag, cells)
             if element is not root:
-                yield _keep_lines(element.tail) if code else element.tail or ""
+                yield _shown(element.tail, code, cells)
 
 
 def _tag(element: Element) -> str:
@@ -140,7 +158,9 @@ def _opening(tag: str, code: int, cells: int) -> str:
     return boundary + (_STARTS.get(tag, "") if boundary == _BREAK else "")
 
 
-def _keep_lines(text: str | None) -> str:
-    """The text of code, whose lines and indentation stay; in one line it is like any other."""
+def _shown(text: str | None, code: int, cells: int) -> str:
+    """A text with the lines and the indentation of code, and without what would end a cell."""
     text = text or ""
-    return text.replace("\n", _NEWLINE).replace(" ", _BLANK) if "\n" in text else text
+    if cells:
+        text = text.replace("|", "\\|")
+    return text.replace("\n", _NEWLINE).replace(" ", _BLANK) if code and "\n" in text else text
