@@ -60,6 +60,7 @@ def upgrade() -> None:
     ):
         op.add_column("documents", column)
     op.create_index("documents_of_batch", "documents", ["owner_id", "batch_id", "status"])
+    op.create_index("documents_stored", "documents", ["owner_id", "status", "bytes"])
     op.create_index("documents_changed", "documents", ["owner_id", "changed_at"])
     op.execute("DROP TRIGGER chunk_gone")
     op.execute(CHUNKS)
