@@ -130,7 +130,7 @@ def worker() -> None:
     """Index queued documents until stdin ends; started by the server."""
     _configure_logging(logging.INFO)
     library = Library(read_settings())
-    _run(run_worker(library.documents.ingestor))
+    _run(run_worker(library.documents.ingestor, library.batches.unpacker))
 
 
 @app.command()

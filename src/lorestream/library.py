@@ -27,7 +27,9 @@ from lorestream.conversations.feedback import Feedback
 from lorestream.conversations.store import MessageStore
 from lorestream.conversations.threads import Conversations
 from lorestream.db import Database
+from lorestream.documents.batches import Batches
 from lorestream.documents.collections import Collections
+from lorestream.documents.progress import Progress
 from lorestream.documents.service import Documents
 from lorestream.errors import StartRefused
 from lorestream.index.sqlite import SqliteIndex
@@ -85,6 +87,8 @@ class Library:
         self.users = Users(self.db, self.accounts.passwords, self.audit, settings.password_min_length)
         self.collections = Collections(self.db)
         self.documents = Documents(self.db, self.index, self.embedder, self.quotas, settings)
+        self.batches = Batches(self.db, self.documents, self.quotas, settings)
+        self.progress = Progress(self.db, self.documents)
         self.retrieval = Retrieval(self.db, self.index, self.embedder, settings.relevance_floor)
         self.catalogue = Catalogue(settings, self.embedder)
         store = MessageStore(self.db)
@@ -174,7 +178,7 @@ class Library:
             while not _locked(lock, fcntl.LOCK_EX):
                 tried.set()
                 await asyncio.sleep(INGEST_LOOK_SECONDS)
-            async with self.documents.ingesting(), self.personal_data.sweeping():
+            async with self.documents.ingesting(), self.batches.sweeping(), self.personal_data.sweeping():
                 tried.set()
                 await asyncio.Event().wait()
 

@@ -37,9 +37,13 @@ from lorestream.conversations.routes import router as runs_router
 from lorestream.conversations.thread_routes import router as conversations_router
 from lorestream.conversations.threads import Conversations
 from lorestream.description import describe_problems
+from lorestream.documents.batches import Batches
+from lorestream.documents.batches_routes import router as batches_router
 from lorestream.documents.collections import Collections
 from lorestream.documents.collections_routes import router as collections_router
 from lorestream.documents.pages_routes import router as pages_router
+from lorestream.documents.progress import Progress
+from lorestream.documents.progress_routes import router as progress_router
 from lorestream.documents.routes import router as documents_router
 from lorestream.documents.service import Documents
 from lorestream.doors.query import router as query_router
@@ -60,8 +64,8 @@ from lorestream.streaming.runs import Runs
 log = logging.getLogger(__name__)
 
 WEBUI = Path(__file__).parent / "webui"
-PAGES = ("/", "/library", "/settings", "/administration", "/c/{conversation_id}")
-UPLOAD_PATHS = ("/documents",)
+PAGES = ("/", "/library", "/find", "/settings", "/administration", "/c/{conversation_id}")
+UPLOAD_PATHS = ("/documents", "/batches/archives")
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 # Never with credentials: what another origin's page sends is a bearer token, not our cookie.
 CORS: dict[str, Any] = {
@@ -77,6 +81,8 @@ ROUTERS = (
     admin_router,
     documents_router,
     pages_router,
+    progress_router,
+    batches_router,
     collections_router,
     conversations_router,
     feedback_router,
@@ -99,6 +105,8 @@ class State(TypedDict):
     invitations: Invitations
     personal_data: PersonalData
     documents: Documents
+    batches: Batches
+    progress: Progress
     collections: Collections
     catalogue: Catalogue
     runs: Runs
@@ -128,6 +136,8 @@ def create_app(library: Library) -> FastAPI:
                 invitations=library.invitations,
                 personal_data=library.personal_data,
                 documents=library.documents,
+                batches=library.batches,
+                progress=library.progress,
                 collections=library.collections,
                 catalogue=library.catalogue,
                 runs=library.runs,

@@ -8,7 +8,7 @@ import secrets
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,11 +21,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from lorestream.accounts.caller import current_user
 from lorestream.accounts.models import Principal
 from lorestream.accounts.quotas import Quotas
+from lorestream.accounts.watch import Watch
+from lorestream.admission import Seats
 from lorestream.db import Database
 from lorestream.documents import store
+from lorestream.documents.batches import Batches
+from lorestream.documents.batches_routes import router as batches_router
 from lorestream.documents.collections import Collections
 from lorestream.documents.collections_routes import router as collections_router
 from lorestream.documents.pages_routes import router as pages_router
+from lorestream.documents.progress import Progress
+from lorestream.documents.progress_routes import router as progress_router
 from lorestream.documents.queue import Watchers
 from lorestream.documents.routes import router
 from lorestream.documents.service import Documents
@@ -34,6 +40,7 @@ from lorestream.errors import Unauthenticated
 from lorestream.http import install_error_handlers
 from lorestream.index.sqlite import SqliteIndex
 from lorestream.limits import RateLimiter
+from lorestream.main import UPLOAD_PATHS
 from lorestream.middleware import BodyLimit, RequestContext, add_slash_twins
 from lorestream.retrieval.search import Retrieval
 from lorestream.settings import Settings
@@ -53,6 +60,13 @@ class Desk:
     embedder: WordEmbedder
     documents: Documents
     retrieval: Retrieval
+    quotas: Quotas
+
+    def __post_init__(self) -> None:
+        self.batches = Batches(self.db, self.documents, self.quotas, self.settings)
+        self.progress = Progress(self.db, self.documents)
+        self.seats = Seats("streams", "{limit} streams")
+        self.watch = Watch(self.db)
 
     async def rows(self, table: str, where: str = "1") -> int:
         """How many rows a table has."""
@@ -95,7 +109,9 @@ async def desk(data_dir: Path, **settings: Any) -> AsyncIterator[Desk]:
     documents = Documents(db, index, embedder, quotas, chosen, worker_command=command)
     await documents.open()
     try:
-        yield Desk(chosen, db, index, embedder, documents, Retrieval(db, index, embedder, chosen.relevance_floor))
+        yield Desk(
+            chosen, db, index, embedder, documents, Retrieval(db, index, embedder, chosen.relevance_floor), quotas
+        )
     finally:
         await db.close()
 
@@ -105,10 +121,11 @@ class LocalQueue(Watchers):
 
     def __init__(self) -> None:
         super().__init__()
-        self.nudged = asyncio.Event()
+        self.nudged, self.added = asyncio.Event(), asyncio.Event()
 
     def nudge(self) -> None:
         self.nudged.set()
+        self.added.set()
 
 
 @asynccontextmanager
@@ -123,13 +140,17 @@ async def local_worker(at: Desk) -> AsyncIterator[None]:
             if await at.documents.ingestor.ingest(on_progress=queue.report) is None:
                 await queue.nudged.wait()
 
-    task = asyncio.create_task(work())
+    def unpacked(batch_id: str) -> None:
+        queue.report(batch_id)
+        queue.nudged.set()
+
+    tasks = [asyncio.create_task(work()), asyncio.create_task(at.batches.unpacker.run(queue.added, unpacked))]
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
 
 def application(at: Desk) -> ASGIApp:
@@ -137,6 +158,8 @@ def application(at: Desk) -> ASGIApp:
     app = FastAPI(redirect_slashes=False)
     install_error_handlers(app)
     app.include_router(router)
+    app.include_router(progress_router)
+    app.include_router(batches_router)
     for one in (pages_router, collections_router):
         app.include_router(one)
     add_slash_twins(app)
@@ -147,11 +170,15 @@ def application(at: Desk) -> ASGIApp:
         return Principal(user_id=x_user, email=f"{x_user}@example.com", session_id="")
 
     app.dependency_overrides[current_user] = named_user
-    app.add_middleware(BodyLimit, max_upload_bytes=at.settings.max_upload_bytes, upload_paths=("/documents",))
+    app.add_middleware(BodyLimit, max_upload_bytes=at.settings.max_upload_bytes, upload_paths=UPLOAD_PATHS)
     app.add_middleware(RequestContext)
 
     async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
-        scope["state"] = {"documents": at.documents, "collections": Collections(at.db)}
+        scope["state"] = {
+            "documents": at.documents, "collections": Collections(at.db), "batches": at.batches,
+            "progress": at.progress, "settings": at.settings, "stream_seats": at.seats, "quotas": at.quotas,
+            "watch": at.watch,
+        }  # fmt: skip
         await app(scope, receive, send)
 
     return with_state
@@ -182,7 +209,7 @@ async def _worker(data_dir: Path) -> None:
         deadly.unlink()
         _die_at(point)
     async with desk(data_dir) as at:
-        await run_worker(at.documents.ingestor)
+        await run_worker(at.documents.ingestor, at.batches.unpacker)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,12 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.fakes.files import zipped
 from tests.fakes.server import RunningServer, running_server
 from tests.security.matrix import Field, Route, description, routes, sample
 
 GEO = b"# Geography\n\nParis is the capital of France."
+ARCHIVE = zipped({"geo.md": GEO})
 
 
 @dataclass
@@ -49,6 +51,7 @@ class Tried:
             return
         document = self.server.upload(dict(self.http.headers), "geo.md", GEO)
         named = self.http.post("/collections/", json={"name": secrets.token_hex(8)}).raise_for_status().json()
+        batch = self.http.post("/batches/", json={}).raise_for_status().json()
         made = self.http.post("/conversations/", json={}).raise_for_status().json()
         where = f"/conversations/{made['conversation_id']}"
         self.http.post(f"{where}/questions", json={"question": "What is the capital of France?"}).raise_for_status()
@@ -56,6 +59,7 @@ class Tried:
         self.ids = {
             "document": str(document["doc_id"]),
             "collection": named["collection_id"],
+            "batch": batch["batch_id"],
             "conversation": made["conversation_id"],
             "answer": answer["message_id"],
             "run": answer["run_id"],
@@ -83,7 +87,7 @@ class Tried:
                 {"query": query, "header": headers, "body": body}[one.where][one.name] = value
         made: dict[str, Any] = {"params": query, "headers": headers}
         if route.media_type == "multipart/form-data":
-            made["files"] = {"file": ("geo.md", GEO)}
+            made["files"] = {"file": ("geo.zip", ARCHIVE) if "archives" in path else ("geo.md", GEO)}
         elif route.media_type:
             made["data" if "form" in route.media_type else "json"] = body
         answer = self.http.request(route.method, path, **{**made, **others})

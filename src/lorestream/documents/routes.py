@@ -137,7 +137,7 @@ async def upload(
     elif not document.settled:
         response.status_code = 202
     response.headers["Location"] = f"/documents/{document.doc_id}"
-    return _view(document)
+    return document_view(document)
 
 
 @router.get("/documents/", responses=problems(404))
@@ -158,13 +158,13 @@ async def list_documents(
     only = Only(status, collection_id, batch_id, asked)
     found = await documents.page(user.user_id, limit + 1, decode_cursor(cursor) if cursor else None, only)
     shown, next_cursor = page_of(found, limit, lambda one: (one.created_at, one.doc_id))
-    return DocumentList(items=[_view(document) for document in shown], next_cursor=next_cursor)
+    return DocumentList(items=[document_view(document) for document in shown], next_cursor=next_cursor)
 
 
 @router.get("/documents/{doc_id}")
 async def get_document(doc_id: DocId, user: Reads, documents: DocumentsService) -> DocumentView:
     """One document."""
-    return _view(await documents.get(user.user_id, doc_id))
+    return document_view(await documents.get(user.user_id, doc_id))
 
 
 @router.delete("/documents/{doc_id}", status_code=204)
@@ -176,7 +176,7 @@ async def delete_document(doc_id: DocId, user: ManagesDocuments, documents: Docu
 @router.post("/documents/{doc_id}/retry", status_code=202, responses=problems(409))
 async def retry_document(doc_id: DocId, user: ManagesDocuments, documents: DocumentsService) -> DocumentView:
     """Index a failed document again."""
-    return _view(await documents.retry(user.user_id, doc_id))
+    return document_view(await documents.retry(user.user_id, doc_id))
 
 
 @router.get("/documents/{doc_id}/file", response_class=FileResponse, responses={200: {"content": FILES}})
@@ -220,7 +220,8 @@ async def get_chunk(
     return ChunkView.model_validate(chunk, from_attributes=True)
 
 
-def _view(document: Document) -> DocumentView:
+def document_view(document: Document) -> DocumentView:
+    """A document as its owner sees it."""
     error = None
     if document.error_code is not None:
         error = FailureView(code=document.error_code, message=document.error_message or "")

@@ -16,7 +16,7 @@ from pathlib import Path
 from lorestream.accounts.models import Principal
 from lorestream.accounts.quotas import Quotas, Stored
 from lorestream.db import Database, Session, now
-from lorestream.documents import collections_store, store
+from lorestream.documents import batches_store, collections_store, store
 from lorestream.documents.boxes import Box, boxes_of
 from lorestream.documents.collections import no_collection
 from lorestream.documents.ingest import CHUNKS_PER_DELETION, Ingestor, title_of
@@ -24,7 +24,15 @@ from lorestream.documents.models import Document, Only, PageSpan, StoredChunk, S
 from lorestream.documents.page_images import PageImages, Picture
 from lorestream.documents.parse import PDF, detect
 from lorestream.documents.queue import WORKER_COMMAND, IngestProcess, Watchers
-from lorestream.documents.upload import FRAMING_BYTES, PART_SUFFIX, Upload, copied, disk_errors, received
+from lorestream.documents.upload import (
+    ARCHIVE_SUFFIX,
+    FRAMING_BYTES,
+    PART_SUFFIX,
+    Upload,
+    copied,
+    disk_errors,
+    received,
+)
 from lorestream.errors import Busy, Conflict, NotFound
 from lorestream.index.base import VectorIndex
 from lorestream.providers.base import Embedder
@@ -144,11 +152,13 @@ class Documents:
     ) -> tuple[Document, bool]:
         """Queue an uploaded file, moving it; True if it is new, False with the document that has the same bytes.
 
-        Either is then in the collection. Raises UnsupportedType before anything is stored, NotFound for a collection
-        that is not the owner's, QuotaExceeded and StorageFull.
+        Either is then in the collection, or in the batch's own, and in the batch if it was in none. Raises
+        UnsupportedType before anything is stored, NotFound for a collection or batch that is not the owner's, Conflict
+        for a batch that was cancelled, QuotaExceeded and StorageFull.
         """
         media_type = detect(upload.filename, upload.head)
-        if same := await self._same_bytes(owner_id, upload.sha256, collection_id):
+        groups = collection_id, batch_id
+        if same := await self._same_bytes(owner_id, upload.sha256, *groups):
             return same, False
         document = Document(
             doc_id=secrets.token_hex(16), owner_id=owner_id, filename=upload.filename,
@@ -163,17 +173,18 @@ class Documents:
             async with self._db.write() as session:
                 await self._quotas.admit(session, owner_id, await store.stored(session, owner_id), upload.bytes)
                 inserted = await store.insert_document(session, document)
-                if inserted and collection_id is not None:
-                    await _put(session, owner_id, collection_id, document.doc_id)
+                if inserted:
+                    await _group(session, document, *groups)
         except Exception:
             file.unlink(missing_ok=True)
             raise
         if not inserted:
             file.unlink(missing_ok=True)
-            if same := await self._same_bytes(owner_id, upload.sha256, collection_id):
+            if same := await self._same_bytes(owner_id, upload.sha256, *groups):
                 return same, False
             raise Busy("The same file is just being deleted; please try again.")
         self._queue.nudge()
+        self._queue.report(document.doc_id)
         return document, True
 
     async def wait(self, owner_id: str, doc_id: str, seconds: float) -> Document:
@@ -289,8 +300,10 @@ class Documents:
                 await store.begin_deletion(session, owner_id, doc_id)
             await self._remove(owner_id, doc_id)
         async with self._db.write() as session:
-            await store.delete_groups(session, owner_id)
+            batch_ids = await store.delete_groups(session, owner_id)
             await self._index.remove_owner(session, owner_id)
+        for batch_id in batch_ids:
+            await asyncio.to_thread((self._uploads / f"{batch_id}{ARCHIVE_SUFFIX}").unlink, missing_ok=True)
 
     async def owners(self) -> set[str]:
         """Everybody who has documents, also such that are being deleted, batches or collections."""
@@ -351,19 +364,30 @@ class Documents:
             raise Conflict("This document has no text yet: it is not indexed.")
         return document
 
-    async def _same_bytes(self, owner_id: str, sha256: str, collection_id: str | None) -> Document | None:
+    async def _same_bytes(
+        self, owner_id: str, sha256: str, collection_id: str | None, batch_id: str | None
+    ) -> Document | None:
         async with self._db.read() as session:
             same = await store.find_same_bytes(session, owner_id, sha256)
-        if same is not None and collection_id is not None:
-            async with self._db.write() as session:
-                await _put(session, owner_id, collection_id, same.doc_id)
-        return same
+        if same is None or (collection_id is None and batch_id is None):
+            return same
+        async with self._db.write() as session:
+            await _group(session, same, collection_id, batch_id)
+            return await store.find(session, owner_id, same.doc_id)
 
 
-async def _put(session: Session, owner_id: str, collection_id: str, doc_id: str) -> None:
-    if not await collections_store.exists(session, owner_id, collection_id):
-        raise no_collection()
-    await collections_store.put(session, owner_id, collection_id, [doc_id])
+async def _group(session: Session, document: Document, collection_id: str | None, batch_id: str | None) -> None:
+    """Put a document into a collection and, where it is in none, into a batch. Raises NotFound, Conflict."""
+    owner_id, doc_id = document.owner_id, document.doc_id
+    if batch_id is not None:
+        own = await batches_store.collection_of(session, owner_id, batch_id)
+        await batches_store.join(session, owner_id, batch_id, [doc_id])
+        if collection_id is None and own is not None and await collections_store.exists(session, owner_id, own):
+            collection_id = own
+    if collection_id is not None:
+        if not await collections_store.exists(session, owner_id, collection_id):
+            raise no_collection()
+        await collections_store.put(session, owner_id, collection_id, [doc_id])
 
 
 def move_durably(source: Path, target: Path) -> None:

@@ -165,10 +165,11 @@ async def owners(session: AsyncSession) -> set[str]:
     return set(await session.scalars(union(*rows)))
 
 
-async def delete_groups(session: AsyncSession, owner_id: str) -> None:
-    """Delete every batch and every collection of the owner."""
-    for table in (BatchRow, CollectionRow):
-        await session.execute(delete(table).where(table.owner_id == owner_id))
+async def delete_groups(session: AsyncSession, owner_id: str) -> list[str]:
+    """Delete every batch and every collection of the owner; the ids of the batches."""
+    await session.execute(delete(CollectionRow).where(CollectionRow.owner_id == owner_id))
+    gone = delete(BatchRow).where(BatchRow.owner_id == owner_id).returning(BatchRow.batch_id)
+    return list(await session.scalars(gone))
 
 
 async def stored_of(session: AsyncSession, owner_ids: Sequence[str]) -> dict[str, Stored]:

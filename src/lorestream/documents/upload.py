@@ -31,7 +31,7 @@ IDLE_SECONDS = 30.0
 FRAMING_BYTES = 64 * 1024
 MAX_FILENAME = 255
 MALFORMED = "The multipart form is malformed or was cut off."
-PART_SUFFIX = ".part"
+PART_SUFFIX, ARCHIVE_SUFFIX = ".part", ".zip"
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _HIDING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]")
 

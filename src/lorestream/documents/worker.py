@@ -13,6 +13,7 @@ import msgspec
 
 from lorestream.documents.ingest import Ingestor
 from lorestream.documents.queue import Report
+from lorestream.documents.unpack import Unpacker
 
 log = logging.getLogger(__name__)
 
@@ -23,21 +24,27 @@ LOOK_SECONDS = 2.0
 END_SECONDS = 2.0
 
 
-async def run_worker(ingestor: Ingestor) -> None:
-    """Index what is queued until stdin ends or a signal asks to stop; a line on stdin means that there is work.
+async def run_worker(ingestor: Ingestor, unpacker: Unpacker) -> None:
+    """Index what is queued and unpack archives until stdin ends or a signal asks to stop; a line on stdin means work.
 
     Standard output carries ``queue.Report`` lines and nothing else. Ends the process itself (``os._exit``): threads
     in the middle of an embedding must not outlive the parent.
     """
     os.nice(NICENESS)
-    stop, nudge = asyncio.Event(), asyncio.Event()
+    stop, nudge, added = asyncio.Event(), asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def unpacked(batch_id: str) -> None:
+        _write(Report(doc_id=batch_id))
+        nudge.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     tasks = {
         asyncio.create_task(stop.wait()),
-        asyncio.create_task(_listen(nudge)),
+        asyncio.create_task(_listen(nudge, added)),
         asyncio.create_task(_work(ingestor, nudge)),
+        asyncio.create_task(unpacker.run(added, unpacked)),
     }
     _write(Report(worker_id=ingestor.worker_id))
     done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -56,12 +63,13 @@ async def run_worker(ingestor: Ingestor) -> None:
     os._exit(code)
 
 
-async def _listen(nudge: asyncio.Event) -> None:
+async def _listen(*nudged: asyncio.Event) -> None:
     """Return when stdin ends."""
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while await reader.read(1024):
-        nudge.set()
+        for one in nudged:
+            one.set()
 
 
 async def _work(ingestor: Ingestor, nudge: asyncio.Event) -> None:
