@@ -273,6 +273,49 @@ async def test_a_conversation_bound_to_documents_searches_those_alone(tmp_path: 
         assert left.code == "no_documents"
 
 
+async def test_a_conversation_in_a_collection_searches_that_alone_and_says_when_it_is_gone(
+    tmp_path: Path, models_dir: Path
+) -> None:
+    async with asking(tmp_path, models_dir, model="reader", relevance_floor="0") as (_, server, client):
+        http = client.http
+        geo = (await http.get("/documents/")).json()["items"][0]["doc_id"]
+        text = b"Rome is the capital of Italy. Paris is mentioned here as the capital of France, too."
+        rome = (await asyncio.to_thread(server.upload, dict(http.headers), "rome.txt", text))["doc_id"]
+        named = (await http.post("/collections/", json={"name": "Italy"})).json()["collection_id"]
+
+        async def found(stream: Stream) -> set[str]:
+            return {source.doc_id for source in stream.sources.sources}
+
+        thread = await Thread.begin(client, collection_id=named)
+        empty = (await thread.answer()).terminal
+        assert isinstance(empty, Error)
+        assert empty.code == "no_documents"
+        await http.post(f"/collections/{named}/documents", json={"doc_ids": [rome]})
+        first = await thread.answer("And what is the capital of France?")
+        assert await found(first) == await found(await thread.regenerate(first)) == {rome}
+        both = (await thread.answer(doc_ids=[geo], collection_id=named)).terminal
+        assert isinstance(both, Error)
+        assert both.code == "no_documents"
+        assert await found(await thread.answer("The capital of France?", doc_ids=[geo])) == {geo}
+        free = await Thread.begin(client)
+        narrowed = await free.answer("The capital of France?", collection_id=named, client_request_id="once")
+        assert await found(narrowed) == {rome}
+        repeated = {"question": "The capital of France?", "client_request_id": "once"}
+        assert (await http.post(f"{free.path}/questions", json=repeated)).status_code == 409
+        assert (await thread.read())["collection_id"] == named
+
+        assert (await http.delete(f"/collections/{named}")).status_code == 204
+        gone = await http.post(f"{thread.path}/questions", json={"question": "And now?"})
+        assert (gone.status_code, gone.json()["code"]) == (404, "not_found")
+        assert "no longer exists" in gone.json()["message"]
+        answer = (await free.read())["messages"][-1]["message_id"]
+        assert (await http.post(f"{free.path}/messages/{answer}/regenerate")).status_code == 404
+        assert (await http.patch(thread.path, json={"collection_id": named})).status_code == 404
+        unbound = await http.patch(thread.path, json={"collection_id": None})
+        assert (unbound.status_code, unbound.json()["collection_id"]) == (200, None)
+        assert await found(await thread.answer("What is the capital of France, after all?")) == {geo, rome}
+
+
 async def test_the_line_before_the_model_is_shown_and_its_end_reached(tmp_path: Path, models_dir: Path) -> None:
     settings = {"model_concurrency": "1", "max_queued_runs": "1", "max_runs_per_user": "3"}
     async with asking(tmp_path, models_dir, **settings) as (fake, _, client):

@@ -32,9 +32,9 @@ async def test_a_stretch_of_text_has_its_boxes(at: Desk) -> None:
     doc_id = await at.indexed(ALICE, "rivers.pdf", pdf(LINES))
     parsed = await parse_file(at.documents.files / doc_id, PDF, timeout_seconds=30, memory_bytes=2**29)
     async with at.db.write() as session:
-        for page in parsed.pages:
-            sized = {"width": page.width, "height": page.height, "words": page.words}
-            await session.execute(update(PageRow).where(PageRow.number == page.number).values(sized))
+        for sheet in parsed.pages:
+            sized = {"width": sheet.width, "height": sheet.height, "words": sheet.words}
+            await session.execute(update(PageRow).where(PageRow.number == sheet.number).values(sized))
     async with client(at) as http:
         text = (await http.get(f"/documents/{doc_id}/text")).json()["text"]
 

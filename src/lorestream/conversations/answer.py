@@ -194,7 +194,7 @@ class _Answering:
         before = self._begun.history[-CONTEXT_QUESTIONS:]
         context = " ".join(turn.question[:CONTEXT_CHARACTERS] for turn in before)
         self._passages = await self._answers.retrieval.search(
-            self._owner_id, question.text, question.k, question.doc_ids, context or None
+            self._owner_id, question.text, question.k, question.doc_ids, context or None, question.collection_id
         )
         self._retrieval_ms = _ms_since(began)
         return [_source(n, passage) for n, passage in enumerate(self._passages, 1)]

@@ -17,7 +17,7 @@ Rating = Literal["up", "down"]
 
 
 class ConversationRow(Base):
-    """A conversation; its title is empty until its first question, its doc_ids null where it is bound to none."""
+    """A conversation; its title is empty until its first question, what it is bound to null where that is nothing."""
 
     __tablename__ = "conversations"
     __table_args__ = (Index("ix_conversations_listed", "owner_id", "updated_at", "conversation_id"),)
@@ -26,6 +26,7 @@ class ConversationRow(Base):
     owner_id: Mapped[str] = mapped_column(String(32))
     title: Mapped[str] = mapped_column(String(200))
     doc_ids: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    collection_id: Mapped[str | None] = mapped_column(String(32))
     created_at: Mapped[datetime] = mapped_column(Utc)
     updated_at: Mapped[datetime] = mapped_column(Utc)
 
@@ -78,12 +79,13 @@ class Message(Base):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked, over how many passages, from which documents (None: all of the owner's), of which model."""
+    """What is asked, over how many passages, of which model, from which documents and collection (None: all)."""
 
     text: str
     k: int = 4
     doc_ids: Sequence[str] | None = None
     model: str | None = None
+    collection_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,7 @@ class Conversation:
     doc_ids: list[str] | None
     created_at: datetime
     updated_at: datetime
+    collection_id: str | None = None
     snippet: str | None = None
 
 

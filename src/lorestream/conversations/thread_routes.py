@@ -43,6 +43,7 @@ def _one_line(text: str) -> str:
 QuestionText = Annotated[str, Field(min_length=1, max_length=4000), AfterValidator(_not_blank)]
 Title = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_line)]
 DocIds = Annotated[list[Annotated[str, Field(min_length=1, max_length=64)]], Field(min_length=1, max_length=200)]
+CollectionId = Annotated[str, Field(min_length=1, max_length=64)]
 ModelName = Annotated[str, Field(min_length=1, max_length=256)]
 ClientRequestId = Annotated[str, Field(min_length=1, max_length=128)]
 
@@ -52,13 +53,15 @@ class NewConversation(Body):
 
     title: Title | None = None
     doc_ids: DocIds | None = None
+    collection_id: CollectionId | None = None
 
 
 class ConversationChange(Body):
-    """The body of ``PATCH /conversations/{id}``: what is given is set; ``doc_ids`` null unbinds it."""
+    """The body of ``PATCH /conversations/{id}``: what is given is set; null unbinds from documents or collection."""
 
     title: Title | None = None
     doc_ids: DocIds | None = None
+    collection_id: CollectionId | None = None
 
     @model_validator(mode="after")
     def _title_is_text(self) -> Self:
@@ -80,11 +83,14 @@ class Asking(Regeneration):
 
     ``parent_id`` names the answer that it follows on; null begins a new branch at the root; left out, the question
     goes below the newest answer. To edit a question, ask again with the parent of the edited one.
+    ``doc_ids`` and ``collection_id`` narrow what is searched, together to what is in both; left out, it is what the
+    conversation is bound to.
     """
 
     question: QuestionText
     k: Annotated[int, Field(ge=1, le=10)] = 4
     doc_ids: DocIds | None = None
+    collection_id: CollectionId | None = None
     parent_id: Annotated[str, Field(min_length=1, max_length=64)] | None = None
 
 
@@ -101,6 +107,7 @@ class ConversationView(BaseModel):
     conversation_id: str
     title: str
     doc_ids: list[str] | None
+    collection_id: str | None
     created_at: datetime
     updated_at: datetime
     snippet: str | None = None
@@ -151,8 +158,8 @@ class WholeConversation(ConversationView):
 async def create(
     user: Asks, conversations: ConversationsDep, response: Response, body: NewConversation
 ) -> ConversationView:
-    """Begin a conversation, bound to documents if some are named."""
-    made = await conversations.create(user.user_id, body.title or "", body.doc_ids)
+    """Begin a conversation, bound to documents or to a collection if some are named."""
+    made = await conversations.create(user.user_id, body.title or "", body.doc_ids, body.collection_id)
     response.headers["Location"] = f"/conversations/{made.conversation_id}"
     return _view(made)
 
@@ -181,7 +188,7 @@ async def get(user: Reads, conversations: ConversationsDep, conversation_id: Id)
 async def change(
     user: Asks, conversations: ConversationsDep, conversation_id: Id, body: ConversationChange
 ) -> ConversationView:
-    """Rename a conversation, or bind it to other documents."""
+    """Rename a conversation, or bind it to other documents or another collection."""
     values = body.model_dump(exclude_unset=True)
     return _view(await conversations.change(user.user_id, conversation_id, values))
 
@@ -217,7 +224,7 @@ async def ask(
     """Ask in a conversation, and read the answer as server-sent events, ``status`` and ``reasoning`` included."""
     newest = "parent_id" not in body.model_fields_set
     place = Place(conversation_id, body.parent_id, newest)
-    question = Question(body.question, body.k, body.doc_ids, body.model)
+    question = Question(body.question, body.k, body.doc_ids, body.model, body.collection_id)
     request = _request(body, "ask", conversation_id, newest)
     started = await conversations.ask(user.user_id, place, question, request, body.on_disconnect)
     return event_stream(started.run_id, started.reader, settings)

@@ -30,6 +30,8 @@ from lorestream.conversations.models import (
     Turn,
 )
 from lorestream.db import now
+from lorestream.documents import collections_store
+from lorestream.documents.collections import no_collection
 from lorestream.documents.models import DELETING, DocumentRow
 from lorestream.documents.store import owner_word
 from lorestream.errors import Conflict, NotFound
@@ -57,15 +59,15 @@ class RequestTaken(Exception):
 
 
 async def insert_conversation(
-    session: AsyncSession, owner_id: str, title: str, doc_ids: Sequence[str] | None
+    session: AsyncSession, owner_id: str, title: str, doc_ids: Sequence[str] | None, collection_id: str | None
 ) -> Conversation:
-    """A new conversation. Raises NotFound for documents that are not the owner's, Conflict when there are too many."""
-    await _check_documents(session, owner_id, doc_ids)
+    """A new conversation. Raises NotFound for a scope that is not the owner's, Conflict when there are too many."""
+    await _check_scope(session, owner_id, doc_ids, collection_id)
     owned = select(func.count()).select_from(ConversationRow).where(ConversationRow.owner_id == owner_id)
     if (await session.scalar(owned) or 0) >= MAX_CONVERSATIONS:
         raise Conflict(f"You have {MAX_CONVERSATIONS} conversations; delete some first.")
     at = now()
-    made = Conversation(uuid4().hex, title, list(doc_ids) if doc_ids is not None else None, at, at)
+    made = Conversation(uuid4().hex, title, list(doc_ids) if doc_ids is not None else None, at, at, collection_id)
     values = {column.key: getattr(made, column.key) for column in SEEN}
     await session.execute(insert(ConversationRow).values(owner_id=owner_id, **values))
     return made
@@ -105,8 +107,8 @@ async def messages(session: AsyncSession, owner_id: str, conversation_id: str) -
 
 
 async def change(session: AsyncSession, owner_id: str, conversation_id: str, values: dict[str, Any]) -> Conversation:
-    """Set ``title`` or ``doc_ids`` of a conversation. Raises NotFound, for foreign documents too."""
-    await _check_documents(session, owner_id, values.get("doc_ids"))
+    """Set ``title``, ``doc_ids``, ``collection_id`` of a conversation. Raises NotFound, for a foreign scope too."""
+    await _check_scope(session, owner_id, values.get("doc_ids"), values.get("collection_id"))
     if values:
         await session.execute(update(ConversationRow).where(*_mine(owner_id, conversation_id)).values(values))
     return await find(session, owner_id, conversation_id)
@@ -196,7 +198,7 @@ async def begin_question(
     Raises NotFound for what is not the owner's, Conflict when the conversation is full, RequestTaken.
     """
     conversation = await find(session, owner_id, place.conversation_id)
-    await _check_documents(session, owner_id, question.doc_ids)
+    await _check_scope(session, owner_id, question.doc_ids, question.collection_id)
     parent_id = place.parent_id
     if place.newest:
         parent_id = await _newest_answer(session, owner_id, place.conversation_id)
@@ -205,8 +207,8 @@ async def begin_question(
     await session.execute(
         insert(Message).values(
             message_id=question_id, parent_id=parent_id, role="user", content=question.text, reasoning="",
-            status="done", asked={"k": question.k, "doc_ids": question.doc_ids}, created_at=at, updated_at=at,
-            **_common(owner_id, conversation),
+            status="done", created_at=at, updated_at=at, **_common(owner_id, conversation),
+            asked={"k": question.k, "doc_ids": question.doc_ids, "collection_id": question.collection_id},
         )
     )  # fmt: skip
     titled = update(ConversationRow).where(*_mine(owner_id, conversation.conversation_id), ConversationRow.title == "")
@@ -231,7 +233,7 @@ async def begin_again(
     if row is None:
         raise NotFound("There is no such answer.")
     question_id, parent_id, content, asked = row
-    question = Question(content, asked["k"], asked["doc_ids"], model)
+    question = Question(content, asked["k"], asked["doc_ids"], model, asked.get("collection_id"))
     history = await _path(session, owner_id, conversation_id, parent_id) if parent_id else []
     at = await _next_moment(session, owner_id, conversation)
     return await _begin_answer(session, owner_id, conversation, question, question_id, history, request, at)
@@ -247,8 +249,10 @@ async def _begin_answer(
     request: Request,
     at: datetime,
 ) -> Begun:
-    if question.doc_ids is None:
-        question = Question(question.text, question.k, conversation.doc_ids, question.model)
+    if question.doc_ids is None and question.collection_id is None:
+        question = replace(question, doc_ids=conversation.doc_ids, collection_id=conversation.collection_id)
+    if question.collection_id and not await collections_store.exists(session, owner_id, question.collection_id):
+        raise NotFound("The collection that is asked in no longer exists; please choose another one.")
     begun = Begun(question, uuid4().hex, question_id, uuid4().hex, conversation.conversation_id, history)
     try:
         await session.execute(
@@ -299,7 +303,11 @@ async def _path(session: AsyncSession, owner_id: str, conversation_id: str, answ
     return turns[::-1]
 
 
-async def _check_documents(session: AsyncSession, owner_id: str, doc_ids: Sequence[str] | None) -> None:
+async def _check_scope(
+    session: AsyncSession, owner_id: str, doc_ids: Sequence[str] | None, collection_id: str | None
+) -> None:
+    if collection_id is not None and not await collections_store.exists(session, owner_id, collection_id):
+        raise no_collection()
     if doc_ids is None:
         return
     own = select(func.count()).select_from(DocumentRow).where(

@@ -56,10 +56,12 @@ class Conversations:
         # One for each request in progress: the same request waits here, and then finds what the first one stored.
         self._asking: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
-    async def create(self, owner_id: str, title: str, doc_ids: Sequence[str] | None) -> Conversation:
+    async def create(
+        self, owner_id: str, title: str, doc_ids: Sequence[str] | None, collection_id: str | None = None
+    ) -> Conversation:
         """A new conversation; without a title it gets one from its first question."""
         async with self._db.write() as session:
-            return await store.insert_conversation(session, owner_id, title, doc_ids)
+            return await store.insert_conversation(session, owner_id, title, doc_ids, collection_id)
 
     async def page(
         self, owner_id: str, search: str, limit: int, after: tuple[datetime, str] | None
@@ -78,7 +80,7 @@ class Conversations:
             return conversation, await store.messages(session, owner_id, conversation_id)
 
     async def change(self, owner_id: str, conversation_id: str, values: dict[str, Any]) -> Conversation:
-        """Set ``title`` or ``doc_ids`` or both."""
+        """Set any of ``title``, ``doc_ids`` and ``collection_id``."""
         async with self._db.write() as session:
             return await store.change(session, owner_id, conversation_id, values)
 

@@ -47,11 +47,13 @@ class Retrieval:
         k: int,
         doc_ids: Sequence[str] | None = None,
         context: str | None = None,
+        collection_id: str | None = None,
     ) -> list[Passage]:
         """The best ``k`` passages or fewer, best first; ``[]`` when nothing is relevant to the question.
 
         ``context`` is what was asked before: then the question is searched by itself and after its context, and the
-        scores are blended. Raises NoDocuments when there is nothing to search (in these documents, if given),
+        scores are blended. Raises NoDocuments when there is nothing to search (in these documents and this
+        collection, if given),
         RetrievalFailed, and what the embedder raises.
         """
         queries = [question[:MAX_QUERY_CHARACTERS]]
@@ -59,7 +61,7 @@ class Retrieval:
             queries.append(f"{context} {question}"[:MAX_QUERY_CHARACTERS])
         try:
             async with self._db.read() as session:
-                scope = await store.scope(session, owner_id, doc_ids)
+                scope = await store.scope(session, owner_id, doc_ids, collection_id)
             self._check(scope)
             return await self._search(owner_id, queries, k, scope)
         except LorestreamError:

@@ -6,10 +6,10 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 
-from sqlalchemy import Row, func, select, text
+from sqlalchemy import Row, Select, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from lorestream.documents.models import ChunkRow, DocumentRow, version_of
+from lorestream.documents.models import ChunkRow, CollectionDocumentRow, CollectionRow, DocumentRow, version_of
 from lorestream.documents.store import owner_word
 from lorestream.retrieval.models import Found, Scope
 
@@ -27,13 +27,19 @@ WHERE chunk_texts MATCH :match {in_documents} ORDER BY score DESC LIMIT :limit
 """
 
 
-async def scope(session: AsyncSession, owner_id: str, doc_ids: Sequence[str] | None) -> Scope:
-    """What the owner can search, in these documents if given."""
+async def scope(
+    session: AsyncSession, owner_id: str, doc_ids: Sequence[str] | None, collection_id: str | None = None
+) -> Scope:
+    """What the owner can search, in these documents and in this collection, if given."""
     ready = select(DocumentRow.doc_id, DocumentRow.embedder, DocumentRow.generation).where(
         DocumentRow.owner_id == owner_id, DocumentRow.status == "ready"
     )
+    if collection_id is not None:
+        ready = ready.where(DocumentRow.doc_id.in_(_inside(owner_id, collection_id)))
     if doc_ids is not None:
-        return _scope((await session.execute(ready.where(DocumentRow.doc_id.in_(doc_ids)))).all())
+        ready = ready.where(DocumentRow.doc_id.in_(doc_ids))
+    if doc_ids is not None or collection_id is not None:
+        return _scope((await session.execute(ready)).all())
     at_work = (DocumentRow.status.not_in(("ready", "failed", "cancelled"))) | DocumentRow.lease_token.is_not(None)
     counted = select(DocumentRow.status, DocumentRow.embedder, func.count(), func.sum(at_work))
     groups = counted.where(DocumentRow.owner_id == owner_id).group_by(DocumentRow.status, DocumentRow.embedder)
@@ -43,6 +49,13 @@ async def scope(session: AsyncSession, owner_id: str, doc_ids: Sequence[str] | N
         return Scope(embedders, None, None)
     # Documents at work have rows in the indexes that are not to be found: they must not take the place of others.
     return _scope((await session.execute(ready)).all())
+
+
+def _inside(owner_id: str, collection_id: str) -> Select[str]:
+    members = select(CollectionDocumentRow.doc_id).join(
+        CollectionRow, CollectionRow.collection_id == CollectionDocumentRow.collection_id
+    )
+    return members.where(CollectionRow.owner_id == owner_id, CollectionRow.collection_id == collection_id)
 
 
 def _scope(documents: Sequence[Row[str, str | None, int]]) -> Scope:

@@ -122,4 +122,5 @@ def upgrade() -> None:
         ),
         sa.Column("doc_id", sa.Text, sa.ForeignKey(*document, ondelete="CASCADE"), primary_key=True),
     )
+    op.add_column("conversations", sa.Column("collection_id", sa.String(32)))
     op.create_index("collections_of_document", "collection_documents", ["doc_id"])
