@@ -124,7 +124,6 @@ async def test_many_small_files_go_in_by_groups(
     assert await at.batches.unpacker.unpack_one(groups.append) is None
 
 
-@pytest.mark.fault(55)
 @pytest.mark.parametrize("step", ["hold", "join", "same_bytes", "_keep", "_end"])
 async def test_an_archive_whose_worker_dies_goes_on_where_it_was(
     at: Desk, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, step: str

@@ -8,7 +8,7 @@ export interface AccessToken {
   expires_in: number;
 }
 
-/** The body of a question. ``parent_id`` names the answer that it follows on; null begins a new branch at the root; left out, the question goes below the newest answer. To edit a question, ask again with the parent of the edited one. */
+/** The body of a question. ``parent_id`` names the answer that it follows on; null begins a new branch at the root; left out, the question goes below the newest answer. To edit a question, ask again with the parent of the edited one. ``doc_ids`` and ``collection_id`` narrow what is searched, together to what is in both; left out, it is what the conversation is bound to. */
 export interface Asking {
   model?: string | null;
   client_request_id?: string | null;
@@ -16,7 +16,39 @@ export interface Asking {
   question: string;
   k?: number;
   doc_ids?: string[] | null;
+  collection_id?: string | null;
   parent_id?: string | null;
+}
+
+/** A page of batches, newest first; each with the latest of its refused files only. */
+export interface BatchList {
+  items: BatchView[];
+  next_cursor: string | null;
+}
+
+/** A batch; ``queued`` to ``cancelled`` are numbers of documents, ``entries`` is that of files in its archive. */
+export interface BatchView {
+  batch_id: string;
+  name: string;
+  status: "unpacking" | "working" | "done" | "cancelled";
+  entries: number | null;
+  documents: number;
+  queued: number;
+  processing: number;
+  ready: number;
+  failed: number;
+  cancelled: number;
+  pages: number;
+  chunks: number;
+  progress: number;
+  refused: RefusedView[];
+  created_at: string;
+}
+
+/** Where a stretch of a document's text stands on its pages; none of a format without paper. */
+export interface BoxesView {
+  doc_id: string;
+  pages: PageBoxes[];
 }
 
 /** One passage: ``text`` is the extracted text from ``start`` to ``end``. */
@@ -52,10 +84,11 @@ export interface CollectionView {
   created_at: string;
 }
 
-/** The body of ``PATCH /conversations/{id}``: what is given is set; ``doc_ids`` null unbinds it. */
+/** The body of ``PATCH /conversations/{id}``: what is given is set; null unbinds from documents or collection. */
 export interface ConversationChange {
   title?: string | null;
   doc_ids?: string[] | null;
+  collection_id?: string | null;
 }
 
 /** A page of conversations, the last active first. */
@@ -69,6 +102,7 @@ export interface ConversationView {
   conversation_id: string;
   title: string;
   doc_ids: string[] | null;
+  collection_id: string | null;
   created_at: string;
   updated_at: string;
   snippet?: string | null;
@@ -314,10 +348,17 @@ export interface NamedCollection {
   name: string;
 }
 
+/** The body of a new batch; ``collection_id`` is for its documents that are uploaded with none. */
+export interface NewBatch {
+  name?: string;
+  collection_id?: string | null;
+}
+
 /** The body of ``POST /conversations/``; without a title it gets one from its first question. */
 export interface NewConversation {
   title?: string | null;
   doc_ids?: string[] | null;
+  collection_id?: string | null;
 }
 
 /** The body of an invitation; with an email only that address can use it. */
@@ -338,6 +379,14 @@ export interface NewUser {
   email: string;
   password?: string | null;
   is_admin?: boolean;
+}
+
+/** A page, its size in points, and a box for each line: [x0, y0, x1, y1] in shares of it from its top left. */
+export interface PageBoxes {
+  page: number;
+  width: number;
+  height: number;
+  boxes: number[][];
 }
 
 /** Where one page stands in the extracted text. */
@@ -417,6 +466,13 @@ export interface RatedView {
 export interface Reasoning {
   type: "reasoning";
   text: string;
+}
+
+/** A file that became no document, and why. */
+export interface RefusedView {
+  name: string;
+  code: string;
+  message: string;
 }
 
 /** The body of a regeneration, which may be left out. */
@@ -586,6 +642,7 @@ export interface WholeConversation {
   conversation_id: string;
   title: string;
   doc_ids: string[] | null;
+  collection_id: string | null;
   created_at: string;
   updated_at: string;
   snippet?: string | null;
