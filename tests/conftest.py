@@ -32,6 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """``--screenshots docs`` makes the browser tests renew the pictures of the documentation."""
     parser.addoption("--soak", action="store_true", help="the long counts of the fault suite (make soak)")
     parser.addoption("--screenshots", type=Path, help="folder to put pictures of the page into")
+    parser.addoption("--pdfs", type=Path, help="folder of PDFs whose words are looked for in their boxes")
 
 
 @pytest.fixture
@@ -40,6 +41,13 @@ def screenshots(request: pytest.FixtureRequest) -> Path | None:
     folder: Path | None = request.config.getoption("--screenshots")
     if folder:
         folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def pdfs(request: pytest.FixtureRequest) -> Path | None:
+    """A folder of PDFs of one's own, if there is one."""
+    folder: Path | None = request.config.getoption("--pdfs")
     return folder
 
 

@@ -67,7 +67,7 @@ class Sheet:
     def edit(self, edits: Iterable[Edit]) -> None:
         """Replace text[start:end] for each (start, end, new), in order; words stay on what they were on.
 
-        No edit begins inside a word, but for the deletion of its last character.
+        An edit inside a word is of its last character, which may become another or none.
         """
         edits = list(edits)
         if not edits:

@@ -20,6 +20,8 @@ MAX_RECOGNISED = 2000
 # What PDFium gives for the sign HYPHEN when it is asked for one character.
 _SOFT = 2
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
+# A character beyond 16 bits, which PDFium counts as two; and a hyphen at the end of a line that it takes for another.
+_MENDED = re.compile("[\ud800-\udbff][\udc00-\udfff]|(?<=\\w)[\u2010\u00ad] ?\n(?=\\w)")
 _ENDS_SENTENCE = re.compile(r"[.!?:…。！？][\"'”’»)\]]*$")
 # A line of this share of the page's usual width that ends a sentence ends its paragraph.
 _SHORT_LINE = 0.85
@@ -56,6 +58,7 @@ def _sheet(document: pypdfium2.PdfDocument, number: int) -> Sheet:
             _CONTROL.sub(" ", characters.replace("\r\n", " \n").replace("\r", "\n")),
             _words(textpage, characters, frame),
         )
+        sheet.edit((*found.span(), _mended(found[0])) for found in _MENDED.finditer(sheet.text))
         page.close()
     except pypdfium2.PdfiumError:
         return sheet
@@ -76,6 +79,10 @@ def _character(textpage: pypdfium2.PdfTextPage, index: int) -> str:
     if code == _SOFT and raw.FPDFText_IsHyphen(textpage, index) == 1:
         return HYPHEN
     return chr(code) if code <= 0x10FFFF else "\ufffd"
+
+
+def _mended(found: str) -> str:
+    return HYPHEN if found.endswith("\n") else found.encode("utf-16", "surrogatepass").decode("utf-16")
 
 
 def _words(textpage: pypdfium2.PdfTextPage, characters: str, frame: Frame) -> Iterator[Word]:
