@@ -182,8 +182,12 @@ class Word(NamedTuple):
 
 def pack_words(words: Sequence[Word]) -> bytes:
     """Words as bytes for the store: deflated rows of two uint32 and four uint16 (little-endian)."""
-    rows = (_WORD.pack(word.start, word.end, *(_share(value) for value in word[2:])) for word in words)
-    return zlib.compress(b"".join(rows))
+    return pack_columns(*zip(*((word.start, word.end, *map(share, word[2:])) for word in words), strict=True))
+
+
+def pack_columns(*columns: Sequence[int]) -> bytes:
+    """``pack_words`` for starts, ends and the four edges, in steps of 1/``SHARES``."""
+    return zlib.compress(b"".join(map(_WORD.pack, *columns)) if columns else b"")
 
 
 def unpack_words(packed: bytes) -> list[Word]:
@@ -192,8 +196,11 @@ def unpack_words(packed: bytes) -> list[Word]:
     return [Word(start, end, *(value / SHARES for value in box)) for start, end, *box in rows]
 
 
-def _share(value: float) -> int:
-    return round(min(max(value, 0.0), 1.0) * SHARES)
+def share(value: float) -> int:
+    """A share of the page in steps of 1/``SHARES``, within the page; 0 for what is no number."""
+    if value >= 1:
+        return SHARES
+    return round(value * SHARES) if value > 0 else 0
 
 
 def detect(filename: str, head: bytes) -> str:

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 import pypdfium2
 
-from lorestream.documents.formats.paper import HYPHEN, Sheet
+from lorestream.documents.formats.paper import HYPHEN, Frame, Place, Sheet
 from lorestream.documents.formats.pdfium import rendered, rows
-from lorestream.documents.parse import Ocr, Word
+from lorestream.documents.parse import Ocr
 
 # What Tesseract is made for, in dots an inch.
 RESOLUTION = 300
@@ -134,11 +134,12 @@ def _upright(one: _Seen, width: int, height: int) -> _Seen:
 def _write(sheet: Sheet, seen: Sequence[_Seen], width: int, height: int) -> None:
     """Words with blanks, lines and paragraphs between them; a hyphen at the end of a line is marked as one."""
     parts: list[str] = []
-    words: list[Word] = []
+    frame = Frame(0, 0, width, height, 0)
+    words: list[tuple[int, int, Place]] = []
     at = 0
     for one, (text, after) in zip(seen, _spaced(seen), strict=True):
         x0, y0, x1, y1 = one.box
-        words.append(Word(at, at + len(text), x0 / width, y0 / height, x1 / width, y1 / height))
+        words.append((at, at + len(text), frame.place((x0, height - y1, x1, height - y0))))
         parts += (text, after)
         at += len(text) + len(after)
     sheet.write("".join(parts), words)

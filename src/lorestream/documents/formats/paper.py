@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 
-from lorestream.documents.parse import Word, pack_words, unpack_words
+from lorestream.documents.parse import pack_columns, share
 
 # PDFium's sign for a hyphen at the end of a line; the other half of the word follows at once.
 HYPHEN = "\ufffe"
@@ -17,57 +17,60 @@ WORD = re.compile(rf"[{_UNSPACED}]|[^\s{HYPHEN}{_UNSPACED}]++{HYPHEN}?|{HYPHEN}"
 _BROKEN_WORD = re.compile(rf"(?<!\w)(\w++){HYPHEN}(\w+)")
 _WHOLE_WORD = re.compile(r"\w+(?:-\w+)*")
 
-Box = tuple[float, float, float, float]
+Place = tuple[int, int, int, int]
 Edit = tuple[int, int, str]
 
 
-@dataclass(frozen=True, slots=True)
 class Frame:
     """What of a page is shown, in its own coordinates (points, upwards), turned by quarters clockwise."""
 
-    left: float
-    bottom: float
-    right: float
-    top: float
-    rotation: int
+    def __init__(self, left: float, bottom: float, right: float, top: float, rotation: int) -> None:
+        width, height = right - left or 1.0, top - bottom or 1.0
+        # Along the page as it is shown, from its left and from its top: the index of the edge in a box (left, bottom,
+        # right, top) that comes first and the one that comes last, where the axis begins, and its length with its sign.
+        rightward, leftward = (0, 2, left, width), (2, 0, right, -width)
+        upward, downward = (1, 3, bottom, height), (3, 1, top, -height)
+        self._axes = {
+            90: (upward, rightward),
+            180: (leftward, upward),
+            270: (downward, leftward),
+        }.get(rotation % 360, (rightward, downward))
 
-    def shares(self, box: Box) -> Box:
-        """A box (left, bottom, right, top) as shares of the page as it is shown, from its top left corner."""
-        width, height = self.right - self.left or 1.0, self.top - self.bottom or 1.0
-        x0, x1 = (box[0] - self.left) / width, (box[2] - self.left) / width
-        y0, y1 = (box[1] - self.bottom) / height, (box[3] - self.bottom) / height
-        match self.rotation % 360:
-            case 90:
-                return y0, x0, y1, x1
-            case 180:
-                return 1 - x1, y0, 1 - x0, y1
-            case 270:
-                return 1 - y1, 1 - x1, 1 - y0, 1 - x0
-            case _:
-                return x0, 1 - y1, x1, 1 - y0
+    def place(self, box: Sequence[float]) -> Place:
+        """A box (left, bottom, right, top) on the page as it is shown: from its left and top edge, in ``SHARES``."""
+        (x0, x1, left, width), (y0, y1, top, height) = self._axes
+        return (
+            share((box[x0] - left) / width), share((box[y0] - top) / height),
+            share((box[x1] - left) / width), share((box[y1] - top) / height),
+        )  # fmt: skip
 
 
-@dataclass(slots=True)
 class Sheet:
-    """A page that is being read; ``words`` are packed, so that thousands of sheets fit into memory.
+    """A page that is being read: its text, and where each word stands; thousands of them fit into memory.
 
     ``drawn``: there is something on it, be it text or a picture. ``width`` and ``height`` are in points as shown.
     """
 
-    text: str = ""
-    words: bytes = b""
-    width: float | None = None
-    height: float | None = None
-    drawn: bool = False
+    def __init__(self) -> None:
+        self.text = ""
+        self.width: float | None = None
+        self.height: float | None = None
+        self.drawn = False
+        self._starts, self._ends, self._places = array("I"), array("I"), array("H")
 
-    def write(self, text: str, words: Iterable[Word]) -> None:
-        """Put this on it."""
-        self.text, self.words = text, pack_words([word for word in words if all(map(math.isfinite, word))])
+    def write(self, text: str, words: Iterable[tuple[int, int, Place]]) -> None:
+        """Put this on it; words are stretches of the text in their order."""
+        self.text = text
+        for start, end, place in words:
+            self._starts.append(start)
+            self._ends.append(end)
+            self._places.extend(place)
 
     def edit(self, edits: Iterable[Edit]) -> None:
         """Replace text[start:end] for each (start, end, new), in order; words stay on what they were on.
 
-        An edit inside a word is of its last character, which may become another or none.
+        An edit inside a word is of its last character, which may become another or none; what is inserted where a word
+        begins comes before it.
         """
         edits = list(edits)
         if not edits:
@@ -78,24 +81,23 @@ class Sheet:
             parts += (self.text[at:start], new)
             at = end
         self.text = "".join([*parts, self.text[at:]])
-        self.words = pack_words(list(_moved(unpack_words(self.words), edits))) if self.words else b""
+        self._starts, self._ends = _moved(self._starts, edits), _moved(self._ends, edits)
+
+    def words(self) -> bytes | None:
+        """The words as ``parse.pack_words`` gives them."""
+        return pack_columns(self._starts, self._ends, *(self._places[edge::4] for edge in range(4))) or None
 
 
-def _moved(words: list[Word], edits: list[Edit]) -> Iterator[Word]:
-    """The words at their new places; what is inserted where a word begins comes before it."""
-    ends = iter(edits)
-    following = next(ends, None)
-    shift = 0
-    places = sorted({place for word in words for place in word[:2]})
-    moved = {}
-    for place in places:
-        while following and following[1] <= place:
-            shift += len(following[2]) - (following[1] - following[0])
-            following = next(ends, None)
-        moved[place] = place + shift
-    for word in words:
-        if moved[word.start] < moved[word.end]:
-            yield word._replace(start=moved[word.start], end=moved[word.end])
+def _moved(offsets: array[int], edits: list[Edit]) -> array[int]:
+    moved = array("I")
+    at = shift = 0
+    for start, end, new in edits:
+        until = bisect_left(offsets, end, at)
+        moved.extend([offset + shift for offset in offsets[at:until]])
+        shift += len(new) - (end - start)
+        at = until
+    moved.extend([offset + shift for offset in offsets[at:]])
+    return moved
 
 
 def join_halves(sheets: list[Sheet]) -> None:

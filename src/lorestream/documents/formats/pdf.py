@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pypdfium2
 import pypdfium2.raw as raw
 
 from lorestream.documents.formats import ocr as recognition
-from lorestream.documents.formats.paper import HYPHEN, WORD, Box, Edit, Frame, Sheet, join_halves
+from lorestream.documents.formats.paper import HYPHEN, WORD, Edit, Frame, Place, Sheet, join_halves
 from lorestream.documents.formats.pdfium import opened
-from lorestream.documents.parse import DocumentFailed, Ocr, OnPage, Page, Parsed, Word
+from lorestream.documents.parse import DocumentFailed, Ocr, OnPage, Page, Parsed
 
 # More pages than this are not recognised: many hours.
 MAX_RECOGNISED = 2000
@@ -85,11 +85,11 @@ def _mended(found: str) -> str:
     return HYPHEN if found.endswith("\n") else found.encode("utf-16", "surrogatepass").decode("utf-16")
 
 
-def _words(textpage: pypdfium2.PdfTextPage, characters: str, frame: Frame) -> Iterator[Word]:
+def _words(textpage: pypdfium2.PdfTextPage, characters: str, frame: Frame) -> Iterator[tuple[int, int, Place]]:
     ruler = _Ruler(textpage)
     for found in WORD.finditer(_CONTROL.sub(" ", characters)):
         start, end = found.span()
-        yield Word(start, end, *frame.shares(ruler.box(start, end)))
+        yield start, end, frame.place(ruler.box(start, end))
 
 
 class _Ruler:
@@ -97,27 +97,28 @@ class _Ruler:
 
     def __init__(self, textpage: pypdfium2.PdfTextPage) -> None:
         self._page = textpage.raw
-        self._edges = [ctypes.c_double() for _ in range(4)]
-        self._left, self._bottom, self._right, self._top = (ctypes.byref(edge) for edge in self._edges)
+        self._box = (ctypes.c_double * 4)()
+        pointer = ctypes.POINTER(ctypes.c_double)
+        self._left, self._bottom, self._right, self._top = (
+            ctypes.cast(ctypes.byref(self._box, edge * ctypes.sizeof(ctypes.c_double)), pointer) for edge in range(4)
+        )
 
-    def box(self, start: int, end: int) -> Box:
-        """The box around characters, in the page's coordinates."""
+    def box(self, start: int, end: int) -> Sequence[float]:
+        """The box around characters in the page's coordinates: left, bottom, right, top."""
+        count = raw.FPDFText_CountRects(self._page, start, end - start)
+        if count == 1:
+            raw.FPDFText_GetRect(self._page, 0, self._left, self._top, self._right, self._bottom)
+            return self._box[:]
         boxes = []
-        for index in range(raw.FPDFText_CountRects(self._page, start, end - start)):
+        for index in range(count):
             raw.FPDFText_GetRect(self._page, index, self._left, self._top, self._right, self._bottom)
-            boxes.append(self._measured())
+            boxes.append(self._box[:])
         # Characters without extent have no rectangle.
         for index in range(start, end if not boxes else start):
             raw.FPDFText_GetCharBox(self._page, index, self._left, self._right, self._bottom, self._top)
-            boxes.append(self._measured())
-        if len(boxes) == 1:
-            return boxes[0]
+            boxes.append(self._box[:])
         lefts, bottoms, rights, tops = zip(*boxes, strict=True)
         return min(lefts), min(bottoms), max(rights), max(tops)
-
-    def _measured(self) -> Box:
-        left, bottom, right, top = self._edges
-        return left.value, bottom.value, right.value, top.value
 
 
 def _recognise(document: pypdfium2.PdfDocument, sheets: list[Sheet], ocr: Ocr | None, on_page: OnPage) -> str:
@@ -146,7 +147,7 @@ def _assemble(sheets: list[Sheet], title: str | None) -> Parsed:
         sheet.edit(_paragraphs(sheet.text))
         sheet.edit(_margins(sheet.text))
         end = start + len(sheet.text)
-        pages.append(Page(number, start, end, sheet.width, sheet.height, sheet.words or None))
+        pages.append(Page(number, start, end, sheet.width, sheet.height, sheet.words()))
         start = end + 2
     return Parsed("\n\n".join(sheet.text for sheet in sheets), title, pages)
 
