@@ -7,9 +7,11 @@ import os
 import secrets
 import signal
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -96,12 +98,23 @@ class Desk:
         return doc_id
 
 
+@cache
+def _empty_database() -> bytes:
+    """One with all tables: a copy takes a sixth of the time that the migrations take."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "empty.db"
+        Database(path).migrate()
+        return path.read_bytes()
+
+
 @asynccontextmanager
 async def desk(data_dir: Path, **settings: Any) -> AsyncIterator[Desk]:
     """A fresh or existing data directory, opened."""
     chosen = Settings(data_dir=data_dir, **settings)
     db = Database(data_dir / "lorestream.db")
     await asyncio.to_thread(data_dir.mkdir, parents=True, exist_ok=True)
+    if not db.path.exists():
+        await asyncio.to_thread(db.path.write_bytes, _empty_database())
     await asyncio.to_thread(db.migrate)
     index, embedder = SqliteIndex(db), WordEmbedder()
     command = (sys.executable, "-m", "tests.fakes.documents", str(data_dir))
