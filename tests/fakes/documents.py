@@ -26,7 +26,7 @@ from lorestream.accounts.quotas import Quotas
 from lorestream.accounts.watch import Watch
 from lorestream.admission import Seats
 from lorestream.db import Database
-from lorestream.documents import store
+from lorestream.documents import jobs_store
 from lorestream.documents.batches import Batches
 from lorestream.documents.batches_routes import router as batches_router
 from lorestream.documents.collections import Collections
@@ -205,14 +205,14 @@ def client(at: Desk, user: str = ALICE) -> httpx.AsyncClient:
 
 def _die_at(point: str) -> None:
     """Make this process kill itself when it comes to ``point``, the name of a store function, after its work."""
-    original = getattr(store, point)
+    original = getattr(jobs_store, point)
 
     async def deadly(*args: Any, **kwargs: Any) -> Any:
         result = await original(*args, **kwargs)
         os.kill(os.getpid(), signal.SIGKILL)
         return result
 
-    setattr(store, point, deadly)
+    setattr(jobs_store, point, deadly)
 
 
 async def _worker(data_dir: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lorestream.documents import ingest, service, store
+from lorestream.documents import ingest, jobs_store, service, store
 from lorestream.documents.queue import IngestProcess
 from lorestream.errors import InvalidInput, ModelUnavailable, NoDocuments, PayloadTooLarge, UnsupportedType
 from lorestream.providers.base import Vectors
@@ -110,12 +110,12 @@ async def test_an_account_leaves_nothing(at: Desk) -> None:
     assert await at.left_over() == {}
 
 
-@pytest.mark.parametrize("step", ["renew", "add_text", "add_chunks", "publish"])
+@pytest.mark.parametrize("step", ["hold", "add_text", "add_chunks", "publish"])
 async def test_a_document_deleted_while_it_is_indexed_does_not_come_back(
     at: Desk, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     doc_id = await at.add(ALICE, "long.md", long_text(5))
-    original = getattr(store, step)
+    original = getattr(jobs_store, step)
     deleted: list[str] = []
 
     async def delete_first(session: Any, *args: Any, **kwargs: Any) -> Any:
@@ -126,7 +126,7 @@ async def test_a_document_deleted_while_it_is_indexed_does_not_come_back(
                 await server.documents.delete(ALICE, doc_id)
         return await original(session, *args, **kwargs)
 
-    monkeypatch.setattr(store, step, delete_first)
+    monkeypatch.setattr(jobs_store, step, delete_first)
     await at.documents.ingest(doc_id)
     assert deleted
     assert await at.left_over() == {}
@@ -137,19 +137,23 @@ async def test_a_worker_that_was_overtaken_writes_nothing(at: Desk, monkeypatch:
     monkeypatch.setattr(ingest, "CHUNKS_PER_BATCH", 2)
     doc_id = await at.add(ALICE, "long.md", long_text(6))
     embed = at.embedder.embed
-    successor_ran: list[str] = []
+    successors: list[asyncio.Task[None]] = []
+
+    async def overtake() -> None:
+        async with at.db.write() as session:
+            await jobs_store.release(session, at.documents.ingestor.worker_id, counted=True)
+        async with desk(at.settings.data_dir) as other:
+            await other.documents.ingest(doc_id)
 
     async def be_overtaken(texts: list[str]) -> Vectors:
-        if not successor_ran:
-            successor_ran.append(doc_id)
-            async with at.db.write() as session:
-                await store.release(session, at.documents.ingestor.worker_id, counted=True)
-            async with desk(at.settings.data_dir) as other:
-                await other.documents.ingest(doc_id)
+        if not successors:
+            successors.append(asyncio.create_task(overtake()))
+        await asyncio.shield(successors[0])
         return await embed(texts)
 
     monkeypatch.setattr(at.embedder, "embed", be_overtaken)
     await at.documents.ingestor.ingest(doc_id)
+    await successors[0]
     document = await at.documents.get(ALICE, doc_id)
     assert document.status == "ready"
     assert document.chunks == await at.rows("chunks") == await at.rows("vectors") == await at.rows("chunk_texts")
@@ -159,7 +163,7 @@ async def test_two_workers_never_take_the_same_document(at: Desk) -> None:
     for n in range(4):
         await at.add(ALICE, f"{n}.md", long_text(2, word=f"fruit{n}"))
     async with at.db.write() as session:
-        jobs = [await store.claim(session, worker) for worker in ("one", "two", "one", "two", "one")]
+        jobs = [await jobs_store.claim(session, worker) for worker in ("one", "two", "one", "two", "one")]
     taken = [job.doc_id for job in jobs if job]
     assert len(taken) == len(set(taken)) == 4
 
@@ -300,8 +304,8 @@ async def test_a_document_that_kills_its_worker_is_given_up(at: Desk) -> None:
     doc_id = await at.add(ALICE, "long.md", long_text(3))
     for _ in range(ingest.MAX_ATTEMPTS):
         async with at.db.write() as session:
-            assert await store.claim(session, "dead")
-            await store.release(session, "dead", counted=True)
+            assert await jobs_store.claim(session, "dead")
+            await jobs_store.release(session, "dead", counted=True)
     await at.documents.ingest(doc_id)
     document = await at.documents.get(ALICE, doc_id)
     assert (document.status, document.error_code) == ("failed", "crashed")

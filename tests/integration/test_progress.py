@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from lorestream.documents import batches_store, progress, store
+from lorestream.documents import batches_store, jobs_store, progress
 from lorestream.documents.models import Document
 from tests.fakes.documents import ALICE, BOB, Desk, application, desk, local_worker
 from tests.fakes.edge import served
@@ -153,8 +153,8 @@ async def test_an_empty_batch_waits_for_its_first_file(
 async def work(at: Desk, doc_id: str, share: float) -> None:
     """Another process's worker: nobody here hears of it."""
     async with at.db.write() as session:
-        if (job := await store.claim(session, "another", doc_id)) is not None:
-            await store.renew(session, job, progress=share)
+        if (job := await jobs_store.claim(session, "another", doc_id)) is not None:
+            await jobs_store.hold(session, job, progress=share)
 
 
 @pytest.mark.fault(26)
@@ -166,7 +166,7 @@ async def test_a_worker_that_dies_elsewhere_shows_by_itself(at: Desk, http: http
         assert first
         assert (first["status"], first["progress"]) == ("processing", 0.4)
         async with at.db.write() as session:
-            await store.release(session, "another", counted=True)
+            await jobs_store.release(session, "another", counted=True)
         then = await stream.next()
         assert then
         assert (then["status"], then["stage"]) == ("queued", None)
@@ -179,11 +179,11 @@ async def test_changes_without_end_are_at_most_four_events_a_second(at: Desk, ht
 
     async def change() -> None:
         async with at.db.write() as session:
-            job = await store.claim(session, "busy", doc_id)
+            job = await jobs_store.claim(session, "busy", doc_id)
             assert job
         for step in range(10**6):
             async with at.db.write() as session:
-                await store.renew(session, job, progress=step / 10**6)
+                await jobs_store.hold(session, job, progress=step / 10**6)
             at.documents.tell(doc_id)
             await asyncio.sleep(0)
             if over.is_set():

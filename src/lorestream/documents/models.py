@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -209,15 +209,26 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A claim on one document: whoever holds the current ``lease_token`` may write to it, nobody else."""
+    """A claim on one document: whoever holds the current ``lease_token`` may write to it, nobody else.
+
+    ``status`` is ``processing`` for one that is indexed for the first time (or again from its file). A ``ready`` one is
+    indexed anew from its text where ``reindex`` says so; else it, or a ``cancelled`` one, has something left over.
+    """
 
     doc_id: str
     owner_id: str
     filename: str
+    title: str
     media_type: str
+    status: str
+    reindex: Reindex | None
     attempts: int
     generation: int
     lease_token: str
+
+    def next_generation(self) -> Job:
+        """The claim on what serves from now on."""
+        return replace(self, generation=self.generation + 1, reindex=None, attempts=1)
 
 
 @dataclass(frozen=True, slots=True)

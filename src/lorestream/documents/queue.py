@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 import msgspec
 
 from lorestream.db import Database
-from lorestream.documents import store
+from lorestream.documents import jobs_store as store
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from lorestream.accounts.models import Principal
 from lorestream.accounts.quotas import Quotas, Stored
 from lorestream.db import Database, Session, now
-from lorestream.documents import batches_store, collections_store, store
+from lorestream.documents import batches_store, collections_store, jobs_store, store
 from lorestream.documents.boxes import Box, boxes_of
 from lorestream.documents.collections import no_collection
 from lorestream.documents.ingest import CHUNKS_PER_DELETION, Ingestor, title_of
@@ -63,19 +63,12 @@ class Documents:
     ) -> None:
         """Take what it works with. Originals are kept under the data directory in ``files``, named by doc_id."""
         self.files = settings.data_dir / "files"
-        self.ingestor = Ingestor(
-            db,
-            index,
-            embedder,
-            self.files,
-            parse_timeout_seconds=settings.parse_timeout_seconds,
-            parse_memory_bytes=settings.parse_memory_bytes,
-        )
+        self.ingestor = Ingestor(db, index, embedder, self.files, settings)
         self.page_images = PageImages(settings.parse_memory_bytes)
         self._uploads = settings.data_dir / "uploads"
         self._db = db
         self._index = index
-        self._embedder_name = embedder.name
+        self._way = embedder.name, self.ingestor.chunker
         self._quotas = quotas
         self._settings = settings
         self._worker_command = worker_command
@@ -272,14 +265,42 @@ class Documents:
         return document, path
 
     async def retry(self, owner_id: str, doc_id: str) -> Document:
-        """Index a failed document, or one indexed with another embedder, again. Raises NotFound, Conflict."""
+        """Index a failed or cancelled document again, or one that is indexed in another way than now.
+
+        The latter serves as it is until then. Raises NotFound, Conflict.
+        """
         document = await self.get(owner_id, doc_id)
-        if document.status == "ready" and document.embedder == self._embedder_name:
-            raise Conflict("This document is indexed already.")
         async with self._db.write() as session:
-            await store.requeue(session, owner_id, doc_id)
+            if document.status != "ready":
+                await store.requeue(session, owner_id, doc_id)
+            elif not await jobs_store.want_reindex_of(session, owner_id, doc_id, *self._way):
+                raise Conflict("This document is indexed already.")
         self._queue.nudge()
         return await self.get(owner_id, doc_id)
+
+    async def cancel(self, owner_id: str, doc_id: str) -> Document:
+        """Stop indexing a document, at any stage: a new one is cancelled, one that serves stays as it is.
+
+        Raises NotFound, Conflict for one that is settled or that must be rebuilt.
+        """
+        async with self._db.write() as session:
+            cancelled = await jobs_store.cancel(session, owner_id, doc_id)
+        document = await self.get(owner_id, doc_id)
+        if not cancelled:
+            raise Conflict("There is nothing to cancel: this document is not being indexed.")
+        self._queue.report(doc_id)
+        await self.ingestor.tidy(doc_id)
+        return document
+
+    async def reindex(self, owner_id: str | None = None, *, everything: bool = False) -> int:
+        """Have the ready documents (of one owner) indexed anew that are indexed in another way than now, or all.
+
+        How many were marked; they serve as they are until then.
+        """
+        async with self._db.write() as session:
+            marked = await jobs_store.want_reindex(session, *self._way, owner_id=owner_id, everything=everything)
+        self._queue.nudge()
+        return marked
 
     async def delete(self, owner_id: str, doc_id: str) -> None:
         """Delete a document with all that was made of it; invisible at once, gone on return. Raises NotFound."""

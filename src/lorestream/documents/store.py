@@ -1,15 +1,11 @@
 """Every statement about documents. Whatever a user asks for has the owner in its WHERE clause.
 
-A document is written to by whoever holds its lease: each such transaction begins with ``_hold``, a compare-and-set
-on the lease token that also renews the lease, and is rolled back by LeaseLost where another worker has taken over or
-the document is being deleted.
+What the ingestion does is in ``jobs_store``.
 """
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -21,7 +17,6 @@ from sqlalchemy import (
     insert,
     or_,
     select,
-    text,
     tuple_,
     union,
     update,
@@ -30,7 +25,6 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from lorestream.accounts.quotas import Stored
-from lorestream.db import now
 from lorestream.documents.models import (
     DELETING,
     BatchRow,
@@ -39,7 +33,6 @@ from lorestream.documents.models import (
     CollectionRow,
     Document,
     DocumentRow,
-    Job,
     Only,
     PageRow,
     PageSpan,
@@ -235,124 +228,6 @@ async def delete_text(session: AsyncSession, doc_id: str) -> None:
 async def delete_document(session: AsyncSession, doc_id: str) -> None:
     """Delete the row of a document whose deletion has begun, and all that still hangs on it."""
     await session.execute(delete(DocumentRow).where(DocumentRow.doc_id == doc_id, DocumentRow.status == DELETING))
-
-
-async def claim(session: AsyncSession, worker_id: str, doc_id: str | None = None) -> Job | None:
-    """Take the document that has waited longest (or this one), if any waits or was left by a dead worker.
-
-    A lease that ends later than any could is one from before the clock was set back: it counts as ended.
-    """
-    moment = now()
-    furthest = moment + timedelta(seconds=2 * LEASE_SECONDS)
-    waiting = (DocumentRow.status == "queued") & (
-        DocumentRow.lease_until.is_(None) | (DocumentRow.lease_until <= moment) | (DocumentRow.lease_until > furthest)
-    )
-    abandoned = (DocumentRow.status == "processing") & (
-        (DocumentRow.lease_until <= moment) | (DocumentRow.lease_until > furthest)
-    )
-    oldest = select(DocumentRow.doc_id).where(or_(waiting, abandoned)).order_by(DocumentRow.created_at).limit(1)
-    if doc_id is not None:
-        oldest = oldest.where(DocumentRow.doc_id == doc_id)
-    row = (
-        await session.execute(
-            update(DocumentRow)
-            .where(DocumentRow.doc_id == oldest.scalar_subquery())
-            .values(
-                status="processing",
-                progress=0.0,
-                attempts=DocumentRow.attempts + 1,
-                lease_token=f"{worker_id}:{secrets.token_hex(8)}",
-                lease_until=moment + timedelta(seconds=LEASE_SECONDS),
-            )
-            .returning(*[getattr(DocumentRow, name) for name in Job.__dataclass_fields__])
-        )
-    ).one_or_none()
-    return None if row is None else Job(*row)
-
-
-async def renew(session: AsyncSession, job: Job, progress: float | None = None) -> None:
-    """Hold the lease for another LEASE_SECONDS, and note how far the work is. Raises LeaseLost."""
-    values: dict[str, Any] = {} if progress is None else {"progress": progress}
-    await _hold(session, job, **values)
-
-
-async def add_text(session: AsyncSession, job: Job, part: int, content: str) -> None:
-    """Store one part of the extracted text. Raises LeaseLost."""
-    await _hold(session, job)
-    await session.execute(insert(TextRow).values(doc_id=job.doc_id, part=part, text=content))
-
-
-async def add_pages(session: AsyncSession, job: Job, pages: Sequence[PageSpan]) -> None:
-    """Store where each page stands in the text. Raises LeaseLost."""
-    await _hold(session, job)
-    rows = [{"doc_id": job.doc_id, "number": page.number, "start": page.start, "end": page.end} for page in pages]
-    await session.execute(insert(PageRow), rows)
-
-
-async def add_chunks(
-    session: AsyncSession, job: Job, title: str, chunks: Sequence[StoredChunk], progress: float
-) -> list[int]:
-    """Store chunks and their full text, invisible until ``publish``; their ids in order. Raises LeaseLost."""
-    await _hold(session, job, progress=progress)
-    names = list(StoredChunk.__dataclass_fields__)
-    of = {"owner_id": job.owner_id, "generation": job.generation}
-    rows = [{name: getattr(chunk, name) for name in names} | of for chunk in chunks]
-    made = insert(ChunkRow).returning(ChunkRow.chunk_id, sort_by_parameter_order=True)
-    ids = list((await session.scalars(made, rows)).all())
-    await session.execute(
-        text(
-            "INSERT INTO chunk_texts (rowid, owner, title, heading, body) VALUES (:id, :owner, :title, :heading, :body)"
-        ),
-        [
-            {"id": i, "owner": owner_word(job.owner_id), "title": title, "heading": chunk.heading, "body": chunk.text}
-            for i, chunk in zip(ids, chunks, strict=True)
-        ],
-    )
-    return ids
-
-
-async def publish(session: AsyncSession, job: Job, title: str, pages: int | None, chunks: int, embedder: str) -> None:
-    """Make a wholly indexed document searchable. Raises LeaseLost."""
-    await _hold(
-        session, job, title=title, pages=pages, chunks=chunks, embedder=embedder, status="ready", progress=1.0,
-        attempts=0, lease_token=None, lease_until=None,
-    )  # fmt: skip
-
-
-async def fail(session: AsyncSession, job: Job, code: str, message: str) -> None:
-    """End a document as failed, with a reason for its owner. Raises LeaseLost."""
-    await _hold(
-        session, job, status="failed", chunks=0, error_code=code, error_message=message, lease_token=None,
-        lease_until=None,
-    )  # fmt: skip
-
-
-async def put_back(session: AsyncSession, job: Job, delay_seconds: float) -> None:
-    """Queue a document again, not to be tried before ``delay_seconds`` have passed. Raises LeaseLost."""
-    later = now() + timedelta(seconds=min(delay_seconds, LEASE_SECONDS))
-    await _hold(session, job, status="queued", progress=0.0, lease_token=None, lease_until=later)
-
-
-async def release(session: AsyncSession, worker_id: str | None, *, counted: bool) -> list[str]:
-    """Queue again what a dead worker (None: any) held; ``counted`` when the document may have killed it."""
-    values: dict[str, Any] = {"status": "queued", "progress": 0.0, "lease_token": None, "lease_until": None}
-    if not counted:
-        values["attempts"] = DocumentRow.attempts - 1
-    change = update(DocumentRow).where(DocumentRow.status == "processing").values(**values)
-    if worker_id is not None:
-        change = change.where(DocumentRow.lease_token.startswith(f"{worker_id}:", autoescape=True))
-    return list((await session.scalars(change.returning(DocumentRow.doc_id))).all())
-
-
-async def _hold(session: AsyncSession, job: Job, **values: Any) -> None:
-    values.setdefault("lease_until", now() + timedelta(seconds=LEASE_SECONDS))
-    held = update(DocumentRow).where(
-        DocumentRow.doc_id == job.doc_id,
-        DocumentRow.status == "processing",
-        DocumentRow.lease_token == job.lease_token,
-    )
-    if not await _changed(session, held.values(**values)):
-        raise LeaseLost
 
 
 def _wanted(only: Only) -> list[ColumnElement[bool]]:
