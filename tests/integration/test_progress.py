@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from lorestream.documents import batches_store, jobs_store, progress
+from lorestream.documents import batches_store, jobs_store, progress, store
 from lorestream.documents.models import Document
 from tests.fakes.documents import ALICE, BOB, Desk, application, desk, local_worker
 from tests.fakes.edge import served
