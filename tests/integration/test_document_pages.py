@@ -8,13 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
 
 from lorestream.documents import page_images
-from lorestream.documents.models import PageRow
 from lorestream.documents.page_images import PageImages, Picture
-from lorestream.documents.parse import PDF, DocumentFailed
-from lorestream.documents.sandbox import parse_file
+from lorestream.documents.parse import DocumentFailed
 from lorestream.errors import Busy, RateLimited
 from tests.fakes.documents import ALICE, BOB, Desk, client, desk
 from tests.fakes.files import pdf
@@ -30,11 +27,6 @@ async def at(tmp_path: Path) -> AsyncIterator[Desk]:
 
 async def test_a_stretch_of_text_has_its_boxes(at: Desk) -> None:
     doc_id = await at.indexed(ALICE, "rivers.pdf", pdf(LINES))
-    parsed = await parse_file(at.documents.files / doc_id, PDF, timeout_seconds=30, memory_bytes=2**29)
-    async with at.db.write() as session:
-        for sheet in parsed.pages:
-            sized = {"width": sheet.width, "height": sheet.height, "words": sheet.words}
-            await session.execute(update(PageRow).where(PageRow.number == sheet.number).values(sized))
     async with client(at) as http:
         text = (await http.get(f"/documents/{doc_id}/text")).json()["text"]
 

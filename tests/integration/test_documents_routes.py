@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from lorestream.documents import upload
-from tests.fakes.documents import ALICE, Desk, application, client, desk, local_worker
+from tests.fakes.documents import ALICE, BOB, Desk, application, client, desk, local_worker
 
 FRANCE = b"# France\n\nParis is the capital of France.\n"
 FIELDS = {
@@ -311,6 +311,22 @@ async def test_the_text_of_a_document_that_is_not_ready_is_409(at: Desk, http: h
 async def test_retrying_what_is_indexed_is_409(at: Desk, http: httpx.AsyncClient) -> None:
     doc_id = await at.indexed(ALICE, "france.md", FRANCE)
     assert (await http.post(f"/documents/{doc_id}/retry")).status_code == 409
+
+
+async def test_cancelling_and_trying_again(at: Desk, http: httpx.AsyncClient) -> None:
+    doc_id = await at.add(ALICE, "france.md", FRANCE)
+    cancelled = await http.post(f"/documents/{doc_id}/cancel")
+    assert (cancelled.status_code, cancelled.json()["status"]) == (202, "cancelled")
+    await at.documents.ingest(doc_id)
+    assert (await http.get(f"/documents/{doc_id}")).json()["status"] == "cancelled"
+    assert (await http.post(f"/documents/{doc_id}/cancel")).status_code == 409
+    again = await http.post(f"/documents/{doc_id}/retry")
+    assert (again.status_code, again.json()["status"]) == (202, "queued")
+    await at.documents.ingest(doc_id)
+    assert (await http.get(f"/documents/{doc_id}")).json()["status"] == "ready"
+    assert (await http.post(f"/documents/{doc_id}/cancel")).status_code == 409
+    async with client(at, BOB) as bob:
+        assert (await bob.post(f"/documents/{doc_id}/cancel")).status_code == 404
 
 
 async def test_deleting_is_for_good(at: Desk, http: httpx.AsyncClient) -> None:

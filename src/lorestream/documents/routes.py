@@ -175,8 +175,14 @@ async def delete_document(doc_id: DocId, user: ManagesDocuments, documents: Docu
 
 @router.post("/documents/{doc_id}/retry", status_code=202, responses=problems(409))
 async def retry_document(doc_id: DocId, user: ManagesDocuments, documents: DocumentsService) -> DocumentView:
-    """Index a failed document again."""
+    """Index a document again that failed, was cancelled, or was indexed in another way than now."""
     return document_view(await documents.retry(user.user_id, doc_id))
+
+
+@router.post("/documents/{doc_id}/cancel", status_code=202, responses=problems(409))
+async def cancel_document(doc_id: DocId, user: ManagesDocuments, documents: DocumentsService) -> DocumentView:
+    """Stop indexing a document, at any stage; one that is indexed anew stays as it was."""
+    return document_view(await documents.cancel(user.user_id, doc_id))
 
 
 @router.get("/documents/{doc_id}/file", response_class=FileResponse, responses={200: {"content": FILES}})
