@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 import uvloop
 
-from lorestream import __version__, keys_command, users_command
+from lorestream import __version__, evaluate_command, keys_command, users_command
 from lorestream.console import EXIT_USAGE, err, read_settings
 from lorestream.doctor import examine
 from lorestream.documents.worker import run_worker
@@ -33,6 +33,7 @@ app = typer.Typer(
 )
 app.add_typer(keys_command.app)
 app.add_typer(users_command.app)
+app.command()(evaluate_command.evaluate)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -144,6 +144,18 @@ class Database:
                     yield session
         finally:
             self._writing.release()
+
+    def copy_to(self, target: Path) -> None:
+        """A consistent copy of the file, also while others write to it (blocking). Raises StartRefused."""
+        try:
+            os.close(os.open(target, os.O_RDWR | os.O_CREAT, 0o600))
+            with (
+                closing(sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=ro", uri=True)) as source,
+                closing(sqlite3.connect(target)) as copy,
+            ):
+                source.backup(copy)
+        except (sqlite3.Error, OSError) as error:
+            raise StartRefused(f"The database {self.path} cannot be copied to {target.parent}: {error}.") from error
 
     async def close(self) -> None:
         """Close every pooled connection."""
