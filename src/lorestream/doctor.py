@@ -88,6 +88,7 @@ async def _check_question(report: _Report, settings: Settings) -> None:
         try:
             async with _library(settings.model_copy(update={"data_dir": Path(folder)})) as library:
                 await _check_embedder(report, library)
+                await _check_reranker(report, library)
                 await _check_model(report, library)
                 await _ask(report, library, Path(folder) / "geo.txt")
         except LorestreamError as failure:
@@ -109,6 +110,16 @@ async def _check_embedder(report: _Report, library: Library) -> None:
     vector = await library.embedder.embed_query(SAMPLE_QUESTION)
     took = (time.perf_counter() - began) * 1000
     report.good("embedder", f"{library.embedder.name}, {len(vector)} dimensions, {took:.0f} ms for a question")
+
+
+async def _check_reranker(report: _Report, library: Library) -> None:
+    if library.reranker is None:
+        return
+    began = time.perf_counter()
+    await library.reranker.score(SAMPLE_QUESTION, [SAMPLE])
+    report.good(
+        "reranker", f"{library.reranker.name}, {(time.perf_counter() - began) * 1000:.0f} ms for a short passage"
+    )
 
 
 async def _check_model(report: _Report, library: Library) -> None:

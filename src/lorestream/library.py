@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -37,11 +38,13 @@ from lorestream.limits import RateLimiter
 from lorestream.ops.personal_data import PersonalData
 from lorestream.providers.base import Embedder
 from lorestream.providers.catalogue import Catalogue, openai_endpoint
+from lorestream.providers.cross_encoder import CrossEncoder
 from lorestream.providers.minilm import MiniLM
 from lorestream.providers.reader import NAME as READER
 from lorestream.providers.remote_embedders import OllamaEmbedder, OpenAIEmbedder
 from lorestream.providers.upstream import Endpoint
 from lorestream.retrieval.search import Retrieval
+from lorestream.retrieval.spaces import Embedders
 from lorestream.settings import Settings
 from lorestream.shared import SharedCounts
 from lorestream.streaming.fleet import Fleet
@@ -57,13 +60,15 @@ INGEST_LOOK_SECONDS = 2.0
 START_SECONDS = 30.0
 
 
-def build_embedder(settings: Settings) -> Embedder:
-    """The embedder that the settings name."""
-    kind, _, name = settings.embedder.partition(":")
-    if kind == "ollama":
+def build_embedder(settings: Settings, full_name: str) -> Embedder:
+    """The embedder of this name, with the settings' servers. Raises StartRefused where there can be none."""
+    kind, _, name = full_name.partition(":")
+    if kind == "ollama" and name:
         return OllamaEmbedder(name, Endpoint(settings.ollama_url))
-    if kind == "openai" and (endpoint := openai_endpoint(settings)):
+    if kind == "openai" and name and (endpoint := openai_endpoint(settings)):
         return OpenAIEmbedder(name, endpoint)
+    if full_name != "minilm":
+        raise StartRefused(f"The embedder {full_name!r} cannot be had with these settings.")
     return MiniLM(settings.data_dir / "models")
 
 
@@ -76,7 +81,7 @@ class Library:
         self._counts = SharedCounts(settings.redis_url.get_secret_value()) if settings.redis_url else None
         self.limiter = RateLimiter(shared=self._counts)
         self.db = Database(settings.data_dir / "lorestream.db")
-        self.embedder = build_embedder(settings)
+        self.embedder = build_embedder(settings, settings.embedder)
         self.index = SqliteIndex(self.db)
         self.audit = Audit(self.db)
         self.invitations = Invitations(self.db, self.audit)
@@ -89,7 +94,12 @@ class Library:
         self.documents = Documents(self.db, self.index, self.embedder, self.quotas, settings)
         self.batches = Batches(self.db, self.documents, self.quotas, settings)
         self.progress = Progress(self.db, self.documents)
-        self.retrieval = Retrieval(self.db, self.index, self.embedder, settings.relevance_floor)
+        self.embedders = Embedders(self.embedder, partial(build_embedder, settings))
+        self.reranker = CrossEncoder(settings.reranker) if settings.reranker else None
+        self.retrieval = Retrieval(
+            self.db, self.index, self.embedders, settings.relevance_floor,
+            reranker=self.reranker, rerank_candidates=settings.rerank_candidates,
+        )  # fmt: skip
         self.catalogue = Catalogue(settings, self.embedder)
         store = MessageStore(self.db)
         kept = settings.log_retention_seconds, settings.log_max_bytes
@@ -148,8 +158,12 @@ class Library:
             await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_SH)
         self._closing.push_async_callback(self.index.close)
         self._closing.push_async_callback(self.embedder.close)
+        self._closing.push_async_callback(self.embedders.close)
         if isinstance(self.embedder, MiniLM):
             await self.embedder.open()  # so that nobody's first question waits for it
+        if self.reranker:
+            self._closing.push_async_callback(self.reranker.close)
+            await self.reranker.open()
         if self._shared:
             await self._shared.log.open(on_stop=self.runs.stop_here, on_fenced=self.runs.abandon)
             self._closing.push_async_callback(self._shared.log.close)
@@ -181,6 +195,34 @@ class Library:
             async with self.documents.ingesting(), self.batches.sweeping(), self.personal_data.sweeping():
                 tried.set()
                 await asyncio.Event().wait()
+
+    @asynccontextmanager
+    async def beside(self) -> AsyncIterator[None]:
+        """For commands about documents, whether a server runs on the data directory or not; instead of ``open``.
+
+        Inside the block documents are indexed: by the server's worker or, where there is none, by one of this process.
+        Raises StartRefused.
+        """
+        await asyncio.to_thread(self._prepare)
+        await self.documents.open()
+        try:
+            async with self.ingesting():
+                yield
+        finally:
+            await self.index.close()
+            await self.embedder.close()
+            await self.db.close()
+
+    def _prepare(self) -> None:
+        """Make the tables where nobody works here; otherwise they must be those of this version (blocking)."""
+        try:
+            lock, _ = _lock(self.settings.data_dir, shared=False)
+        except StartRefused:
+            if self.db.is_current():
+                return
+            raise
+        with lock:
+            self.db.migrate()
 
     async def close(self) -> None:
         """End every run, then free what was opened."""

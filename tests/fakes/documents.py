@@ -45,6 +45,7 @@ from lorestream.limits import RateLimiter
 from lorestream.main import UPLOAD_PATHS
 from lorestream.middleware import BodyLimit, RequestContext, add_slash_twins
 from lorestream.retrieval.search import Retrieval
+from lorestream.retrieval.spaces import Embedders
 from lorestream.settings import Settings
 from tests.fakes.embedder import WordEmbedder
 
@@ -123,7 +124,13 @@ async def desk(data_dir: Path, **settings: Any) -> AsyncIterator[Desk]:
     await documents.open()
     try:
         yield Desk(
-            chosen, db, index, embedder, documents, Retrieval(db, index, embedder, chosen.relevance_floor), quotas
+            chosen,
+            db,
+            index,
+            embedder,
+            documents,
+            Retrieval(db, index, Embedders(embedder), chosen.relevance_floor),
+            quotas,
         )
     finally:
         await db.close()

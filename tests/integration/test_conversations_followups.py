@@ -14,6 +14,7 @@ from lorestream.index.sqlite import SqliteIndex
 from lorestream.limits import RateLimiter
 from lorestream.providers.minilm import MiniLM
 from lorestream.retrieval.search import Retrieval
+from lorestream.retrieval.spaces import Embedders
 from lorestream.settings import Settings
 from tests.fakes.followups import CHANGES, FOLLOWUPS, FRANCE, KENYA, Followup, documents
 from tests.fakes.threads import Thread, asking
@@ -34,7 +35,7 @@ async def indexed(data_dir: Path, models_dir: Path) -> AsyncIterator[Retrieval]:
             await asyncio.to_thread(path.write_bytes, content)
             document, _ = await library.add_path("alice", path)
             await library.ingest(document.doc_id)
-        yield Retrieval(db, index, embedder, settings.relevance_floor)
+        yield Retrieval(db, index, Embedders(embedder), settings.relevance_floor)
     finally:
         await embedder.close()
         await db.close()

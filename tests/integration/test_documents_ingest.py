@@ -12,6 +12,7 @@ from lorestream.documents import ingest, jobs_store, service, store
 from lorestream.documents.queue import IngestProcess
 from lorestream.errors import InvalidInput, ModelUnavailable, NoDocuments, PayloadTooLarge, UnsupportedType
 from lorestream.providers.base import Vectors
+from lorestream.retrieval.spaces import Embedders
 from tests.fakes.documents import ALICE, BOB, Desk, desk
 
 FRANCE = b"# France\n\nParis is the capital of France.\n\nThe Seine flows through it.\n"
@@ -86,7 +87,7 @@ async def test_nothing_is_searchable_before_everything_is(at: Desk, monkeypatch:
         return await embed(texts)
 
     doc_id = await at.add(ALICE, "long.md", long_text(9))
-    at.retrieval._embedder = type(at.embedder)()
+    at.retrieval._embedders = Embedders(type(at.embedder)())
     monkeypatch.setattr(at.embedder, "embed", embed_and_search)
     await at.documents.ingest(doc_id)
     assert "long.md" not in found_meanwhile

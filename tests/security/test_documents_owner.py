@@ -8,6 +8,7 @@ import pytest
 
 from lorestream.errors import NoDocuments
 from lorestream.retrieval.search import Retrieval
+from lorestream.retrieval.spaces import Embedders
 from tests.fakes.documents import ALICE, BOB, Desk, client, desk
 
 SECRET = b"# Diary\n\nThe treasure of Alice lies under the old oak.\n"
@@ -69,7 +70,7 @@ async def test_lists_and_searches_are_ones_own(at: Desk, bob: httpx.AsyncClient)
     with pytest.raises(NoDocuments):
         await at.retrieval.search(BOB, "Where does the treasure lie?", 4)
     own = await at.indexed(BOB, "own.md", b"# Mine\n\nBob has no treasure at all.\n")
-    everything = Retrieval(at.db, at.index, at.embedder, 0.0)
+    everything = Retrieval(at.db, at.index, Embedders(at.embedder), 0.0)
     found = await everything.search(BOB, "Where does the treasure of Alice lie?", 10)
     assert {passage.doc_id for passage in found} == {own}
     with pytest.raises(NoDocuments):

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lorestream.text import content_words
 
@@ -14,9 +17,9 @@ DENSE_WEIGHT = 0.5
 LITERAL_WEIGHT = 0.5
 # Words are compared by their beginning: a stemmer for many languages at no cost.
 STEM_CHARACTERS = 5
-# Of the cosine in the relevance; the words have the rest.
-COSINE_WEIGHT = 0.65
-# A paraphrase that shares no word is judged by its cosine alone, less this.
+# Of the nearness in the relevance; the words have the rest.
+NEARNESS_WEIGHT = 0.65
+# A paraphrase that shares no word is judged by its nearness alone, less this.
 PARAPHRASE_MARGIN = 0.1
 # So many candidates more are supposed when telling how rare a word is.
 FEW = 10
@@ -31,22 +34,28 @@ _MARKS = re.compile("[\u0300-\u036f]+")
 _NO_WORD = re.compile(r"[\W_]+")
 
 
-def fuse(distances: Mapping[int, float], lexical: Mapping[int, float]) -> dict[int, float]:
-    """The fused score, 0 to 1, of every chunk in ``distances`` (1 − cosine), given BM25 scores (higher is better).
+def fuse(
+    spaces: Sequence[Mapping[int, float]], lexical: Mapping[int, float], dense_weight: float = DENSE_WEIGHT
+) -> dict[int, float]:
+    """The fused score, 0 to 1, of every chunk in ``spaces``, given BM25 scores (higher is better).
 
-    A weighted sum of the cosine scaled to its range here and of the BM25 score divided by its maximum: measured better
-    than reciprocal rank fusion (docs/retrieval.md).
+    ``spaces`` holds, for each embedder, how near its chunks are (``nearness``, 0 to 1). A weighted sum of the nearness
+    and of the BM25 score, each divided by its maximum, the nearness by that of its own space: measured better than
+    scaling to the range, z-scores and reciprocal rank fusion (docs/retrieval.md).
     """
-    if not distances:
-        return {}
-    near, far = min(distances.values()), max(distances.values())
-    span = far - near
     top = max(lexical.values(), default=0.0) or 1.0
-    return {
-        chunk_id: DENSE_WEIGHT * ((far - distance) / span if span else 1.0)
-        + (1 - DENSE_WEIGHT) * max(0.0, lexical.get(chunk_id, 0.0)) / top
-        for chunk_id, distance in distances.items()
-    }
+    fused = {}
+    for near in spaces:
+        nearest = max(near.values(), default=0.0) or 1.0
+        for chunk_id, value in near.items():
+            words = max(0.0, lexical.get(chunk_id, 0.0)) / top
+            fused[chunk_id] = dense_weight * value / nearest + (1 - dense_weight) * words
+    return fused
+
+
+def nearness(distance: float, usual: float) -> float:
+    """How near a chunk is, 0 to 1, given 1 − cosine and the cosine that texts without anything in common have."""
+    return max(0.0, (1 - distance - usual) / (1 - usual))
 
 
 def blend(literal: Mapping[int, float], contextual: Mapping[int, float]) -> dict[int, float]:
@@ -63,6 +72,13 @@ def blend(literal: Mapping[int, float], contextual: Mapping[int, float]) -> dict
 def highest(one: Mapping[int, float], other: Mapping[int, float]) -> dict[int, float]:
     """The higher value of every chunk."""
     return {chunk_id: max(value, other.get(chunk_id, 0.0)) for chunk_id, value in one.items()}
+
+
+def agreed(judgements: Sequence[Sequence[float] | NDArray[np.float32]]) -> list[float]:
+    """One score, 0 to 1, for each passage, given a reranker's scores (any scale) for each way to ask the question."""
+    logits = np.asarray(judgements, dtype=np.float64).clip(-500, 500)
+    scores: list[float] = np.mean(1 / (1 + np.exp(-logits)), axis=0).tolist()
+    return scores
 
 
 def order(scores: Mapping[int, float]) -> list[int]:
@@ -85,12 +101,12 @@ def stems(text: str) -> frozenset[str]:
 GENERIC = stems(GENERIC_WORDS)
 
 
-def relevance(question: str, texts: Mapping[int, str], distances: Mapping[int, float]) -> dict[int, float]:
+def relevance(question: str, texts: Mapping[int, str], near: Mapping[int, float]) -> dict[int, float]:
     """How much each passage has to do with the question at all, 0 to 1; unlike the fused score, an absolute measure.
 
-    ``texts`` are the candidates with title and heading, ``distances`` 1 − cosine. A weighted sum of the cosine and of
-    the share of the question's words that occur, the rarer among the candidates the weightier; or the cosine less a
-    margin, for a paraphrase. A question about the documents as such ("Summarise this file") has no words of a topic:
+    ``texts`` are the candidates with title and heading, ``near`` their ``nearness``. A weighted sum of the nearness and
+    of the share of the question's words that occur, the rarer among the candidates the weightier; or the nearness less
+    a margin, for a paraphrase. A question about the documents as such ("Summarise this file") has no words of a topic:
     everything is relevant to it.
     """
     asked = stems(question)
@@ -101,10 +117,9 @@ def relevance(question: str, texts: Mapping[int, str], distances: Mapping[int, f
     total = sum(weights.values())
     measured = {}
     for chunk_id, found in there.items():
-        cosine = max(0.0, 1 - distances[chunk_id])
         shared = sum(weights[stem] for stem in found) / total
-        both = COSINE_WEIGHT * cosine + (1 - COSINE_WEIGHT) * shared
-        measured[chunk_id] = max(both, cosine - PARAPHRASE_MARGIN)
+        both = NEARNESS_WEIGHT * near[chunk_id] + (1 - NEARNESS_WEIGHT) * shared
+        measured[chunk_id] = max(both, near[chunk_id] - PARAPHRASE_MARGIN)
     return measured
 
 
