@@ -137,6 +137,7 @@ class Library:
         """
         lock, alone = await asyncio.to_thread(_lock, self.settings.data_dir, shared=self._shared is not None)
         self._closing.callback(lock.close)
+        await asyncio.to_thread(_refuse_lost, self.db.path, self.documents.files)
         await asyncio.to_thread(self.db.migrate)
         self._closing.push_async_callback(self.db.close)
         if self._shared:
@@ -264,6 +265,15 @@ def _lock(data_dir: Path, *, shared: bool) -> tuple[IO[bytes], bool]:
         f"Another Lorestream is using the data directory {data_dir.resolve()}. Stop it, or set LORESTREAM_DATA_DIR to "
         "another directory, or let both work together: set LORESTREAM_REDIS_URL for each of them."
     )
+
+
+def _refuse_lost(database: Path, files: Path) -> None:
+    """Raise StartRefused where there are documents and no database: an empty one would hide that it is lost."""
+    if (not database.exists() or not database.stat().st_size) and files.is_dir() and any(files.iterdir()):
+        raise StartRefused(
+            f"The database {database} is missing or empty, but there are documents in {files}. Restore a backup of "
+            "it; or, to begin anew, move the data directory away."
+        )
 
 
 def _locked(file: IO[bytes], kind: int) -> bool:

@@ -70,27 +70,16 @@ class Ingestor:
         """How texts are split now; it is stored with every document."""
         return f"paragraphs:{self._chunk_tokens}/{self._overlap_tokens}"
 
-    async def ingest(self, doc_id: str | None = None, on_progress: OnProgress | None = None) -> str | None:
+    async def ingest(
+        self, doc_id: str | None = None, on_progress: OnProgress | None = None, *, only: store.Only | None = None
+    ) -> str | None:
         """Do what is to be done for this document, or for the most urgent one; its id, or None for nothing.
 
-        Failures end in the document's status. ``on_progress(doc_id, status, progress)`` hears of every step.
+        Failures end in the document's status. ``on_progress(doc_id, status, progress)`` hears of every step. ``only``
+        what is new and was never begun, or only removing what is left over.
         """
         async with self._db.write() as session:
-            job = await store.claim(session, self.worker_id, doc_id)
-        return await self._do(job, on_progress)
-
-    async def tidy(self, doc_id: str) -> None:
-        """Remove what a document has left over, unless somebody else is doing it."""
-        async with self._db.write() as session:
-            job = await store.claim(session, self.worker_id, doc_id, only_left_over=True)
-        await self._do(job, None)
-
-    async def release(self) -> None:
-        """Put back what this ingestor was working on; for an orderly end in mid-work."""
-        async with self._db.write() as session:
-            await store.release(session, self.worker_id, counted=False)
-
-    async def _do(self, job: Job | None, on_progress: OnProgress | None) -> str | None:
+            job = await store.claim(session, self.worker_id, doc_id, only)
         if job is None:
             return None
         work = Work(job, on_progress)
@@ -100,6 +89,11 @@ class Ingestor:
         except LeaseLost:
             log.info("document %s was cancelled, deleted or taken over while it was worked on", job.doc_id)
         return job.doc_id
+
+    async def release(self) -> None:
+        """Put back what this ingestor was working on; for an orderly end in mid-work."""
+        async with self._db.write() as session:
+            await store.release(session, self.worker_id, counted=False)
 
     async def _attempt(self, work: Work) -> None:
         try:

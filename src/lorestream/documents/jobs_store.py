@@ -13,7 +13,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, and_, case, delete, func, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -32,6 +32,8 @@ from lorestream.documents.models import (
 from lorestream.documents.parse import Heading, Page, Parsed
 from lorestream.documents.store import LEASE_SECONDS, UNSETTLED, LeaseLost, owner_word
 
+Only = Literal["new", "left over"]
+
 # A lease token that no worker has: something is left to be removed.
 LEFT_OVER = "left-over"
 CHUNK_TEXTS = """
@@ -47,13 +49,13 @@ SELECT doc_id, generation FROM documents WHERE status = 'ready' AND reindex IS N
 
 
 async def claim(
-    session: AsyncSession, worker_id: str, doc_id: str | None = None, *, only_left_over: bool = False
+    session: AsyncSession, worker_id: str, doc_id: str | None = None, only: Only | None = None
 ) -> Job | None:
     """Take what is most urgent (of this document, if given), and of that what has waited longest; None for nothing.
 
-    First what is damaged, then what is left over, then what is new or was left by a dead worker, then what is to be
-    indexed in another way. A lease that ends later than any could is one from before the clock was set back: it counts
-    as ended.
+    First what is damaged, then what is left over, then what a dead worker left and what is new, then what is to be
+    indexed in another way. Each is found by an index. A lease that ends later than any could is one from before the
+    clock was set back: it counts as ended.
     """
     moment = now()
     ended = or_(
@@ -70,10 +72,12 @@ async def claim(
     by_urgency = (
         and_(DocumentRow.reindex == "damaged", ready),
         left_over,
-        DocumentRow.status.in_(UNSETTLED),
+        DocumentRow.status == "processing",
+        DocumentRow.status == "queued",
         and_(DocumentRow.reindex == "wanted", ready),
     )
-    for urgent in (left_over,) if only_left_over else by_urgency:
+    new = and_(DocumentRow.status == "queued", DocumentRow.attempts == 0)
+    for urgent in by_urgency if only is None else (left_over if only == "left over" else new,):
         oldest = select(DocumentRow.doc_id).where(urgent, ended).order_by(DocumentRow.created_at).limit(1)
         if doc_id is not None:
             oldest = oldest.where(DocumentRow.doc_id == doc_id)
@@ -306,6 +310,12 @@ async def sums(session: AsyncSession, owner_id: str, embedder: str) -> list[tupl
     columns = (DocumentRow.doc_id, DocumentRow.generation, DocumentRow.chunks, DocumentRow.vectors_sum)
     mine = (DocumentRow.owner_id == owner_id, DocumentRow.status == "ready", DocumentRow.embedder == embedder)
     return [(a, b, c, d) for a, b, c, d in await session.execute(select(*columns).where(*mine))]
+
+
+async def owners_indexed_by(session: AsyncSession, embedder: str) -> list[str]:
+    """Who has ready documents of this embedder."""
+    mine = select(DocumentRow.owner_id).where(DocumentRow.status == "ready", DocumentRow.embedder == embedder)
+    return list(await session.scalars(mine.distinct()))
 
 
 async def incomplete(session: AsyncSession) -> list[tuple[str, int]]:

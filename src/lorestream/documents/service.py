@@ -20,6 +20,7 @@ from lorestream.documents import batches_store, collections_store, jobs_store, s
 from lorestream.documents.boxes import Box, boxes_of
 from lorestream.documents.collections import no_collection
 from lorestream.documents.ingest import CHUNKS_PER_DELETION, Ingestor, title_of
+from lorestream.documents.integrity import Integrity
 from lorestream.documents.models import Document, Only, PageSpan, StoredChunk, StoredPage
 from lorestream.documents.page_images import PageImages, Picture
 from lorestream.documents.parse import PDF, detect
@@ -68,6 +69,8 @@ class Documents:
         self._uploads = settings.data_dir / "uploads"
         self._db = db
         self._index = index
+        self.integrity = Integrity(db, index)
+        self._embedder = embedder
         self._way = embedder.name, self.ingestor.chunker
         self._quotas = quotas
         self._settings = settings
@@ -88,13 +91,17 @@ class Documents:
         await self.open()
         process = IngestProcess(self._db, self._settings.as_environment(), command=self._worker_command)
         self._queue = process
-        sweeper = asyncio.create_task(self._sweep_regularly(), name="documents-sweeper")
+        tasks = [
+            asyncio.create_task(self._sweep_regularly(), name="documents-sweeper"),
+            asyncio.create_task(self._examine(), name="index-examiner"),
+        ]
         try:
             await process.open()
             yield process
         finally:
-            sweeper.cancel()
-            await asyncio.gather(sweeper, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await process.close()
             self._queue = Watchers()
 
@@ -289,7 +296,7 @@ class Documents:
         if not cancelled:
             raise Conflict("There is nothing to cancel: this document is not being indexed.")
         self._queue.report(doc_id)
-        await self.ingestor.tidy(doc_id)
+        await self.ingestor.ingest(doc_id, only="left over")
         return document
 
     async def reindex(self, owner_id: str | None = None, *, everything: bool = False) -> int:
@@ -349,6 +356,23 @@ class Documents:
             if path.name not in known:
                 log.warning("removing %s, which belongs to no document", path)
                 await asyncio.to_thread(path.unlink, missing_ok=True)
+
+    async def _examine(self) -> None:
+        """Find what is damaged before anybody searches it, and say what is indexed in another way than now."""
+        try:
+            await self.integrity.check_all(self._embedder)
+            self._queue.nudge()
+            async with self._db.read() as session:
+                others = await jobs_store.count_others(session, *self._way)
+        except Exception:
+            log.exception("the index could not be examined")
+            return
+        if others:
+            log.warning(
+                "%d documents are indexed in another way than the settings say now; they are searched as they are, "
+                "and `lorestream reindex` indexes them anew",
+                others,
+            )
 
     async def _sweep_regularly(self) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""The worker process: takes queued documents one after another, at low priority, until its parent is gone."""
+"""The worker process: works on what is queued, at low priority, until its parent is gone."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from contextlib import suppress
 import msgspec
 
 from lorestream.documents.ingest import Ingestor
+from lorestream.documents.jobs_store import Only
 from lorestream.documents.queue import Report
 from lorestream.documents.unpack import Unpacker
 
@@ -43,7 +44,10 @@ async def run_worker(ingestor: Ingestor, unpacker: Unpacker) -> None:
     tasks = {
         asyncio.create_task(stop.wait()),
         asyncio.create_task(_listen(nudge, added)),
-        asyncio.create_task(_work(ingestor, nudge)),
+        asyncio.create_task(_work(ingestor, nudge, None)),
+        # Reads a file while passages of another are embedded. Only what was never begun: a document that kills this
+        # process does so at most once with the same companion.
+        asyncio.create_task(_work(ingestor, nudge, "new")),
         asyncio.create_task(unpacker.run(added, unpacked)),
     }
     _write(Report(worker_id=ingestor.worker_id))
@@ -72,10 +76,10 @@ async def _listen(*nudged: asyncio.Event) -> None:
             one.set()
 
 
-async def _work(ingestor: Ingestor, nudge: asyncio.Event) -> None:
+async def _work(ingestor: Ingestor, nudge: asyncio.Event, only: Only | None) -> None:
     while True:
         nudge.clear()
-        if await ingestor.ingest(on_progress=_report) is None:
+        if await ingestor.ingest(on_progress=_report, only=only) is None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
                     await nudge.wait()

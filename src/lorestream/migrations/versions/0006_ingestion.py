@@ -62,6 +62,10 @@ def upgrade() -> None:
     op.create_index("documents_of_batch", "documents", ["owner_id", "batch_id", "status"])
     op.create_index("documents_stored", "documents", ["owner_id", "status", "bytes"])
     op.create_index("documents_changed", "documents", ["owner_id", "changed_at"])
+    # Few rows each: what a worker looks for among the settled documents.
+    reindex, leased = sa.text("reindex IS NOT NULL"), sa.text("lease_token IS NOT NULL")
+    op.create_index("documents_to_reindex", "documents", ["reindex", "created_at"], sqlite_where=reindex)
+    op.create_index("documents_leased", "documents", ["status", "created_at"], sqlite_where=leased)
     op.execute("DROP TRIGGER chunk_gone")
     op.execute(CHUNKS)
     op.execute(COPY)
