@@ -128,7 +128,7 @@ class Settings(BaseSettings):
     ocr_page_seconds: float = Field(30, gt=0, le=600, description="Longest time to recognise one page.")
     max_archive_entries: int = Field(20_000, ge=1, le=1_000_000, description="Files in one ZIP file.")
     parse_memory_bytes: int = Field(
-        1024 * MIB,
+        384 * MIB,
         ge=128 * MIB,
         le=65536 * MIB,
         description="Memory that reading one file may take.",
@@ -144,11 +144,13 @@ class Settings(BaseSettings):
     tokens_per_day: int = Field(
         2_000_000, ge=0, le=10**12, description="Tokens that one user's questions and answers may take in a day (UTC)."
     )
-    uploads_per_hour: int = Field(500, ge=0, le=100_000, description="Uploads of one user in an hour.")
+    uploads_per_hour: int = Field(
+        20_000, ge=0, le=100_000, description="Uploads of one user in an hour; a ZIP file is one."
+    )
     max_stored_bytes_per_user: int = Field(
         5 * 1024 * MIB, ge=0, le=2**49, description="Bytes of one user's documents together."
     )
-    max_documents_per_user: int = Field(5_000, ge=0, le=10_000_000, description="Documents of one user.")
+    max_documents_per_user: int = Field(50_000, ge=0, le=10_000_000, description="Documents of one user.")
     query_rate: str = Field("30/minute", description="Questions per client address at /query and /query/stream, each.")
     disconnect_grace_seconds: float = Field(
         30, ge=0, le=3600, description="How long a resumable answer goes on with nobody reading."

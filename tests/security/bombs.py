@@ -140,6 +140,130 @@ def deep_page() -> bytes:
     return b"<html><body>" + b"<div><b>" * 200_000 + b"text of the page"
 
 
+R = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+P = "http://schemas.openxmlformats.org/presentationml/2006/main"
+A = "http://schemas.openxmlformats.org/drawingml/2006/main"
+S = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+
+
+def _relations(*targets: tuple[str, str]) -> bytes:
+    links = "".join(
+        f'<Relationship Id="r{n}" Type="{R}/{kind}" Target="{to}"/>' for n, (kind, to) in enumerate(targets)
+    )
+    return f'<Relationships xmlns="{R.replace("officeDocument", "package")}">{links}</Relationships>'.encode()
+
+
+def _lines(count: int) -> str:
+    """Lines that deflate packs some 60 to one, as it does real XML."""
+    chance = random.Random(3)
+    return "".join(f"<a:p><a:r><a:t>{chance.getrandbits(16)} crates</a:t></a:r></a:p>" for _ in range(count))
+
+
+def long_slide() -> bytes:
+    """A slide of 800 000 paragraphs, whose tree would take gigabytes."""
+    text = _lines(20_000) * 40
+    slide = f'<p:sld xmlns:p="{P}" xmlns:a="{A}"><p:sp><p:txBody>{text}</p:txBody></p:sp></p:sld>'
+    return _docx(
+        {
+            "ppt/presentation.xml": f'<p:presentation xmlns:p="{P}" xmlns:r="{R}"><p:sldIdLst><p:sldId r:id="r0"/>'
+            "</p:sldIdLst></p:presentation>".encode(),
+            "ppt/_rels/presentation.xml.rels": _relations(("slide", "slides/slide1.xml")),
+            "ppt/slides/slide1.xml": slide.encode(),
+        },
+        level=6,
+    )
+
+
+def _xlsx(sheet: str, strings: str = "") -> bytes:
+    types = "http://schemas.openxmlformats.org/package/2006/content-types"
+    office = "application/vnd.openxmlformats-officedocument.spreadsheetml."
+    named = {"workbook": "sheet.main", "worksheets/sheet1": "worksheet", "sharedStrings": "sharedStrings"}
+    listed = "".join(
+        f'<Override PartName="/xl/{part}.xml" ContentType="{office}{kind}+xml"/>' for part, kind in named.items()
+    )
+    return _docx(
+        {
+            "[Content_Types].xml": f'<Types xmlns="{types}">{listed}</Types>'.encode(),
+            "_rels/.rels": _relations(("officeDocument", "xl/workbook.xml")),
+            "xl/workbook.xml": f'<workbook xmlns="{S}" xmlns:r="{R}"><sheets><sheet name="S" sheetId="1" r:id="r0"/>'
+            "</sheets></workbook>".encode(),
+            "xl/_rels/workbook.xml.rels": _relations(
+                ("worksheet", "worksheets/sheet1.xml"), ("sharedStrings", "sharedStrings.xml")
+            ),
+            "xl/worksheets/sheet1.xml": f'<worksheet xmlns="{S}">{sheet}</worksheet>'.encode(),
+            "xl/sharedStrings.xml": f'<sst xmlns="{S}">{strings}</sst>'.encode(),
+        }
+    )
+
+
+def wide_rows() -> bytes:
+    """Rows that say they begin in the first column and have their one cell in the last: 1.6 billion cells."""
+    chance = random.Random(4)
+    rows = "".join(f'<row r="{n}"><c r="XFD{n}"><v>{chance.random()}</v></c></row>' for n in range(1, 100_000))
+    return _xlsx(f'<dimension ref="A1:XFD1048576"/><sheetData>{rows}</sheetData>')
+
+
+def last_cell() -> bytes:
+    """A sheet of the largest size with one cell."""
+    cell = '<row r="1048576"><c r="XFD1048576"><v>42</v></c></row>'
+    return _xlsx(f'<dimension ref="A1:XFD1048576"/><sheetData>{cell}</sheetData>')
+
+
+def shared_string() -> bytes:
+    """One long string that every cell has: 20 GB of text in half a megabyte."""
+    chance = random.Random(5)
+    string = "".join(chance.choices([f"{n:08d} crates " for n in range(500)], k=60_000))
+    rows = "".join(f'<row r="{n}"><c t="s" r="A{n}"><v>0</v></c></row>' for n in range(1, 20_000))
+    return _xlsx(f"<sheetData>{rows}</sheetData>", f"<si><t>{string}</t></si>")
+
+
+def repeated_chapter() -> bytes:
+    """A book that has its one long chapter ten thousand times."""
+    lines = "".join(f"<p>{random.Random(n).getrandbits(64)} crates</p>" for n in range(20_000))
+    spine = '<itemref idref="a"/>' * 10_000
+    package = f'<package><manifest><item id="a" href="a.html" media-type="text/html"/></manifest><spine>{spine}</spine>'
+    return _docx(
+        {
+            "mimetype": b"application/epub+zip",
+            "META-INF/container.xml": b'<container><rootfiles><rootfile full-path="a.opf"/></rootfiles></container>',
+            "a.opf": f"{package}</package>".encode(),
+            "a.html": f"<html><body>{lines}</body></html>".encode(),
+        }
+    )
+
+
+def million_columns() -> bytes:
+    """A million columns in some rows, one in a hundred thousand others."""
+    wide = b",".join(b"%d" % n for n in range(1_000_000))
+    return wide + b"\n" + b"1\n" * 100_000 + wide
+
+
+def deep_json() -> bytes:
+    """Lists in lists, deeper than any stack."""
+    return b"[" * 1_000_000 + b"]" * 1_000_000
+
+
+def deep_but_readable_json() -> bytes:
+    """Objects in objects, as deep as the decoder goes, the same names on the way often."""
+    return b'{"a":' * 900 + b'"text"' + b"}" * 900
+
+
+def huge_page() -> bytes:
+    """A page of kilometres, and an image on it of 900 million pixels."""
+    pixels = zlib.compress(bytes(30_000 * 30_000 // 8), 9)
+    image = b"/Type /XObject /Subtype /Image /Width 30000 /Height 30000 /BitsPerComponent 1 /ColorSpace /DeviceGray"
+    inner = b"q 14400000 0 0 14400000 0 0 cm /X Do Q"
+    page = b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 14400000 14400000] /Contents 4 0 R /Resources "
+    return _pdf(
+        [
+            b"<< /Type /Catalog /Pages 2 0 R >>", b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+            page + b"<< /XObject << /X 5 0 R >> >> >>",
+            b"<< /Length %d >> stream\n%b\nendstream" % (len(inner), inner),
+            _stream(pixels, b"/FlateDecode", image),
+        ]
+    )  # fmt: skip
+
+
 Bomb = tuple[str, Callable[[], bytes], set[str]]
 # Each with its ending, and the codes of which it must end with one; "ready" where nothing of it is dangerous to read.
 BOMBS: dict[str, Bomb] = {
@@ -153,5 +277,14 @@ BOMBS: dict[str, Bomb] = {
     "flate-bomb": (".pdf", flate_bomb, {"memory", "timeout", "too_large", "broken", "no_text"}),
     "page-loop": (".pdf", page_loop, {"broken", "no_text", "memory", "timeout", "too_large"}),
     "form-loop": (".pdf", form_loop, {"broken", "memory", "timeout"}),
+    "long-slide": (".pptx", long_slide, {"too_large"}),
+    "wide-rows": (".xlsx", wide_rows, {"too_large"}),
+    "last-cell": (".xlsx", last_cell, {"ready"}),
+    "shared-string": (".xlsx", shared_string, {"too_large", "memory"}),
+    "repeated-chapter": (".epub", repeated_chapter, {"ready", "too_large"}),
+    "million-columns": (".csv", million_columns, {"ready", "too_large"}),
+    "deep-json": (".json", deep_json, {"ready"}),  # as plain text
+    "deep-but-readable-json": (".json", deep_but_readable_json, {"ready"}),
+    "huge-page": (".pdf", huge_page, {"no_text", "memory", "broken"}),
     "deep-page": (".html", deep_page, {"broken", "memory", "empty", "timeout"}),
 }

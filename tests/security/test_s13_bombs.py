@@ -17,7 +17,6 @@ from tests.fakes.reading import GEO, Client, user_of
 from tests.fakes.server import RunningServer, started_server
 from tests.security.bombs import BOMBS, MIB
 
-PARSE_MEMORY, PARSE_SECONDS = 384 * MIB, 20
 MOST_MEMORY = 512 * MIB
 WITHIN_SECONDS = 30
 # Far above what a request takes on a busy machine, and far below what a blocked server would take.
@@ -75,10 +74,9 @@ async def asked_meanwhile(client: Client, over: asyncio.Event) -> list[float]:
 
 @pytest.mark.timeout(300)
 async def test_every_bomb_fails_alone(tmp_path: Path, models_dir: Path, measured: Callable[[str], None]) -> None:
-    limits = {"parse_memory_bytes": str(PARSE_MEMORY), "parse_timeout_seconds": str(PARSE_SECONDS)}
     made = {name: (ending, make()) for name, (ending, make, _) in BOMBS.items()}
     async with (
-        started_server(tmp_path / "data", models_dir, **limits) as server,
+        started_server(tmp_path / "data", models_dir) as server,
         user_of(server, "mallory@example.com") as mallory,
         user_of(server, "alice@example.com") as alice,
     ):

@@ -21,6 +21,8 @@ from lorestream.documents.parse import DocumentFailed
 
 MAX_ENTRIES = 10_000
 MAX_PART_BYTES = 256 * 1024 * 1024
+# Of a part that is held as a tree, which takes some ten times as much.
+MAX_TREE_BYTES = 16 * 1024 * 1024
 # Real text packs 5 to 60 to one; deflate reaches 1030.
 MAX_RATIO, RATIO_FROM_BYTES = 200, 4 * 1024 * 1024
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
@@ -45,10 +47,10 @@ class Archive:
         return part in self._archive.NameToInfo
 
     @contextmanager
-    def bounded(self, part: str) -> Iterator[Any]:
-        """Open a part as a file that ends in DocumentFailed after ``MAX_PART_BYTES``."""
+    def bounded(self, part: str, most: int | None = None) -> Iterator[Any]:
+        """Open a part as a file that ends in DocumentFailed after ``most`` bytes (``MAX_PART_BYTES``)."""
         with self._archive.open(part) as source:
-            yield _Bounded(source, self._kind)
+            yield _Bounded(source, self._kind, MAX_PART_BYTES if most is None else most)
 
     def content(self, part: str) -> bytes:
         """The bytes of a part."""
@@ -56,12 +58,12 @@ class Archive:
             content: bytes = source.read()
             return content
 
-    def elements(self, part: str) -> Iterator[tuple[str, int, Element]]:
-        """Every (event, depth, element) of an XML part; none if the archive has no such part."""
+    def elements(self, part: str, most: int | None = None) -> Iterator[tuple[str, int, Element]]:
+        """Every (event, depth, element) of an XML part of ``most`` bytes; none if the archive has no such part."""
         if part not in self:
             return
         depth = 0
-        with self.bounded(part) as source:
+        with self.bounded(part, most) as source:
             for event, element in iterparse(source, ("start", "end")):  # noqa: S314 (expat limits expansion)
                 depth += 1 if event == "start" else 0
                 yield event, depth, element
@@ -70,7 +72,7 @@ class Archive:
     def root(self, part: str) -> Element | None:
         """The whole tree of a small XML part."""
         found = None
-        for event, depth, element in self.elements(part):
+        for event, depth, element in self.elements(part, MAX_TREE_BYTES):
             found = element if (event, depth) == ("end", 1) else None
         return found
 
@@ -124,10 +126,10 @@ def _guard(archive: zipfile.ZipFile, kind: str) -> None:
 
 
 class _Bounded:
-    """A part of an archive as a file that ends in DocumentFailed after ``MAX_PART_BYTES``."""
+    """A part of an archive as a file that ends in DocumentFailed after so many bytes."""
 
-    def __init__(self, source: IO[bytes], kind: str) -> None:
-        self._source, self._left, self._kind = source, MAX_PART_BYTES, kind
+    def __init__(self, source: IO[bytes], kind: str, most: int) -> None:
+        self._source, self._left, self._kind = source, most, kind
 
     def read(self, size: int = -1) -> bytes:
         data = self._source.read(size if size >= 0 else self._left + 1)

@@ -103,7 +103,7 @@ def _table_in_parts(out: Blocks, rows: Iterator[Row]) -> None:
     trimmed = (row[indent:] if not any(row[:indent]) else row for row in itertools.chain(ahead, rows))
     if widest - indent <= 1:
         for row in trimmed:
-            out.add(" | ".join(row), in_list=True)
+            out.add(" | ".join(row).replace("\\|", "|"), in_list=True)
         return
     header = next(trimmed)
     head = [line(header), _rule(len(header))]

@@ -27,8 +27,8 @@ def parse(path: Path) -> Parsed:
         items = {attribute(item, "id"): item for item in nearest(root, "item")}
         names = dict(_names(archive, package, items.values()))
         out = Blocks()
-        for reference in nearest(root, "itemref"):
-            item = items.get(attribute(reference, "idref"))
+        for name in dict.fromkeys(attribute(reference, "idref") for reference in nearest(root, "itemref")):
+            item = items.get(name)
             part = "" if item is None else resolved(package, attribute(item, "href"))
             if item is not None and attribute(item, "media-type") in _CHAPTERS and part in archive:
                 _chapter(archive, part, names.get(part), out)

@@ -6,6 +6,7 @@ Nothing is written to disk; the recognition is a process of its own under the re
 from __future__ import annotations
 
 import csv
+import itertools
 import math
 import resource
 import shutil
@@ -146,7 +147,7 @@ def _write(sheet: Sheet, seen: Sequence[_Seen], width: int, height: int) -> None
 
 
 def _spaced(seen: Sequence[_Seen]) -> Iterator[tuple[str, str]]:
-    for one, following in zip(seen, [*seen[1:], None], strict=True):
+    for one, following in itertools.zip_longest(seen, seen[1:]):
         if following is None:
             yield one.text, ""
         elif one.line == following.line:

@@ -39,7 +39,7 @@ def parse(path: Path, *, ocr: Ocr | None = None, on_page: OnPage = lambda *_: No
     why_not = _recognise(document, sheets, ocr, on_page)
     if not any(sheet.text.strip() for sheet in sheets):
         pages = f"{len(sheets)} page{'' if len(sheets) == 1 else 's'}"
-        raise DocumentFailed("no_text", f"The PDF has {pages} but no text; it looks scanned. {why_not}")
+        raise DocumentFailed("no_text", f"The PDF has {pages} but no text{why_not}")
     return _assemble(sheets, _title(document))
 
 
@@ -122,21 +122,21 @@ class _Ruler:
 
 
 def _recognise(document: pypdfium2.PdfDocument, sheets: list[Sheet], ocr: Ocr | None, on_page: OnPage) -> str:
-    """Put text on the sheets that are only drawn; if it cannot be done, why and what to do."""
+    """Put text on the sheets that are only drawn; if that gives none, why, and what to do, as the end of a sentence."""
     scanned = [number for number, sheet in enumerate(sheets) if sheet.drawn and not sheet.text.strip()]
     if not scanned:
-        return "Nothing is on its pages."
+        return ", nor anything that is drawn."
     if ocr is None:
-        return "Text recognition (OCR) is switched off on this server (LORESTREAM_OCR)."
+        return "; it looks scanned. Text recognition is switched off on this server (LORESTREAM_OCR)."
     try:
         engine = recognition.Tesseract(ocr)
     except recognition.Unavailable as unavailable:
-        return str(unavailable)
+        return f"; it looks scanned. {unavailable}"
     for done, number in enumerate(scanned[:MAX_RECOGNISED]):
         on_page("recognising", done, len(scanned))
         engine.read(document, number, sheets[number])
     on_page("recognising", len(scanned), len(scanned))
-    return "No text could be recognised on its pages."
+    return ", and none could be recognised in its pictures."
 
 
 def _assemble(sheets: list[Sheet], title: str | None) -> Parsed:

@@ -49,18 +49,19 @@ def _decoded(text: str) -> Any:
 def _write(value: Any, path: str, level: int, out: Blocks) -> None:
     if isinstance(value, dict):
         below = {name: inner for name, inner in value.items() if level <= HEADING_LEVELS and _is_nested(inner)}
-        flat = {name: inner for name, inner in value.items() if name not in below}
-        if lines := list(_lines(flat, "")):
-            out.add("\n".join(lines))
+        _paragraph({name: inner for name, inner in value.items() if name not in below}, out)
         for name, inner in below.items():
             named = f"{path}.{name}" if path else name
             out.add(" ".join(named.split())[:MAX_TITLE_CHARACTERS] or "-", level=level)
             _write(inner, named, level + 1, out)
-    elif isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
-        for item in value:
-            _write(item, path, level, out)
-    elif lines := list(_lines(value, "")):
-        out.add("\n".join(lines))
+    else:
+        for item in value if _is_nested(value) else [value]:
+            _paragraph(item, out)
+
+
+def _paragraph(value: Any, out: Blocks) -> None:
+    if text := "\n".join(_lines(value, "")).strip():
+        out.add(text)
 
 
 def _is_nested(value: Any) -> bool:

@@ -26,11 +26,10 @@ def parse(path: Path) -> Parsed:
             raise DocumentFailed("broken", "The file is not an Excel workbook.")
         title = archive.core_title()
     out = Blocks()
-    with unpacked(path, "Excel workbook"), warnings.catch_warnings():
+    with unpacked(path, "Excel workbook"), path.open("rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what openpyxl cannot keep does not matter to a reader
         try:
-            book = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
-            for one in book.worksheets:
+            for one in openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False).worksheets:
                 one.reset_dimensions()
                 rows = _rows(one.iter_rows(values_only=True))
                 if first := next(filter(any, rows), None):
