@@ -1,7 +1,10 @@
 import react from "@vitejs/plugin-react";
 import { defineConfig } from "vitest/config";
 
-const API_PATHS = ["/admin/", "/auth", "/documents", "/conversations", "/runs", "/models", "/healthz"];
+const API_PATHS = [
+  ...["/admin/", "/auth", "/batches", "/collections", "/conversations", "/documents", "/feedback", "/healthz"],
+  ...["/models", "/runs", "/search"],
+];
 
 export default defineConfig({
   plugins: [react()],

@@ -44,6 +44,7 @@ async def test_a_newcomer_registers_uploads_asks_and_stops(
         await expect(answer).to_contain_text("day of purchase")
 
         await page.get_by_test_id("citation").first.click()
+        await page.get_by_test_id("view-text").click()
         await expect(page.get_by_test_id("passage-highlight")).to_contain_text("three years", timeout=WAIT_MS)
         if screenshots:
             fake.play(
@@ -52,7 +53,7 @@ async def test_a_newcomer_registers_uploads_asks_and_stops(
             await ask(page, "Do I need the receipt for the warranty?")
             await expect(answer).to_have_attribute("data-state", "done", timeout=WAIT_MS)
             await page.get_by_test_id("citation").last.click()
-            await expect(page.get_by_test_id("passage-highlight")).to_be_visible(timeout=WAIT_MS)
+            await expect(page.get_by_test_id("page-image")).to_be_visible(timeout=WAIT_MS)
             await page.screenshot(path=screenshots / "screenshot.png")
 
 

@@ -41,8 +41,12 @@ export const conversationQuery = (id: string) =>
     queryFn: ({ signal }) => requestJson<ConversationDetail>(conversationPath(id), { signal }),
   });
 
-export async function createConversation(client: QueryClient, docIds: string[] | null): Promise<string> {
-  const created = await sendJson<Conversation>(ALL, "POST", docIds ? { doc_ids: docIds } : {});
+/** What a conversation asks: these documents, or this collection; null for all. */
+export type ConversationScope = Pick<Conversation, "doc_ids" | "collection_id">;
+export const EVERYTHING: ConversationScope = { doc_ids: null, collection_id: null };
+
+export async function createConversation(client: QueryClient, scope: ConversationScope): Promise<string> {
+  const created = await sendJson<Conversation>(ALL, "POST", scope);
   const { conversation_id: id } = created;
   client.setQueryData(conversationQuery(id).queryKey, { ...created, messages: [] });
   void client.invalidateQueries({ queryKey: ["conversations"] });
@@ -53,13 +57,13 @@ export async function createConversation(client: QueryClient, docIds: string[] |
 export async function changeConversation(
   client: QueryClient,
   id: string,
-  change: { title: string } | { doc_ids: string[] | null },
+  change: { title: string } | ConversationScope,
 ): Promise<void> {
   const changed = await sendJson<Conversation>(conversationPath(id), "PATCH", change);
-  const { title, doc_ids } = changed;
-  client.setQueryData(conversationQuery(id).queryKey, (known) => known && { ...known, title, doc_ids });
+  const { title, doc_ids, collection_id } = changed;
+  client.setQueryData(conversationQuery(id).queryKey, (known) => known && { ...known, title, doc_ids, collection_id });
   client.setQueriesData<InfiniteData<ConversationList>>({ queryKey: ["conversations"] }, (data) =>
-    mapItems(data, (item) => (item.conversation_id === id ? { ...item, title, doc_ids } : item)),
+    mapItems(data, (item) => (item.conversation_id === id ? { ...item, title, doc_ids, collection_id } : item)),
   );
   tellTabs(id);
 }

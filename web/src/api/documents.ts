@@ -1,20 +1,52 @@
-import { infiniteQueryOptions, queryOptions, type InfiniteData, type QueryClient } from "@tanstack/react-query";
+import {
+  infiniteQueryOptions,
+  keepPreviousData,
+  queryOptions,
+  type InfiniteData,
+  type QueryClient,
+} from "@tanstack/react-query";
 
-import { requestJson } from "./http";
-import type { Document, DocumentList, DocumentText } from "./types";
+import { authorisedFetch, requestJson } from "./http";
+import { readProblem } from "./problem";
+import type { Document, DocumentBoxes, DocumentList, DocumentText } from "./types";
 
-const path = (docId: string): string => `/documents/${encodeURIComponent(docId)}`;
+/** What of the library a list shows; an empty field asks for nothing. */
+export interface DocumentFilter {
+  q: string;
+  status: Document["status"] | "";
+  collectionId: string;
+  batchId: string;
+}
 
-export const documentsQuery = infiniteQueryOptions({
-  queryKey: ["documents"],
-  queryFn: ({ pageParam, signal }) =>
-    requestJson<DocumentList>(pageParam ? `/documents/?cursor=${encodeURIComponent(pageParam)}` : "/documents/", {
-      signal,
-    }),
-  initialPageParam: "",
-  getNextPageParam: (page) => page.next_cursor,
-  select: (data) => data.pages.flatMap((page) => page.items),
-});
+export const ALL_DOCUMENTS: DocumentFilter = { q: "", status: "", collectionId: "", batchId: "" };
+const LISTS = ["documents"];
+/** Longer stretches are not asked for. */
+const MAX_BOXED_CHARS = 20_000;
+/** So many pages of a list are read again whenever something has changed; a longer list is left to its reader. */
+const REFRESHED_PAGES = 3;
+
+export const documentPath = (docId: string): string => `/documents/${encodeURIComponent(docId)}`;
+
+/** The user's documents, newest first. */
+export const documentsQuery = ({ q, status, collectionId, batchId }: DocumentFilter = ALL_DOCUMENTS) =>
+  infiniteQueryOptions({
+    queryKey: [...LISTS, { q, status, collectionId, batchId }],
+    queryFn: ({ pageParam, signal }) => {
+      const query = new URLSearchParams({
+        ...(q && { q }),
+        ...(status && { status }),
+        ...(collectionId && { collection_id: collectionId }),
+        ...(batchId && { batch_id: batchId }),
+        ...(pageParam && { cursor: pageParam }),
+      }).toString();
+      return requestJson<DocumentList>(query ? `/documents/?${query}` : "/documents/", { signal });
+    },
+    initialPageParam: "",
+    getNextPageParam: (page) => page.next_cursor,
+    // The last list stays until the next has come.
+    placeholderData: keepPreviousData,
+    select: (data) => data.pages.flatMap((page) => page.items),
+  });
 
 export const documentQuery = (docId: string) =>
   queryOptions({ queryKey: ["document", docId], queryFn: ({ signal }) => getDocument(docId, signal) });
@@ -22,40 +54,95 @@ export const documentQuery = (docId: string) =>
 export const documentTextQuery = (docId: string) =>
   queryOptions({
     queryKey: ["document-text", docId],
-    queryFn: ({ signal }) => requestJson<DocumentText>(`${path(docId)}/text`, { signal }),
+    queryFn: ({ signal }) => requestJson<DocumentText>(`${documentPath(docId)}/text`, { signal }),
     // Extracted text never changes while its document exists.
     staleTime: Infinity,
   });
 
+/** Where a stretch of the text stands on the paper. */
+export const boxesQuery = (docId: string, { start, end }: { start: number; end: number }) =>
+  queryOptions({
+    queryKey: ["document-boxes", docId, start, end],
+    queryFn: ({ signal }) =>
+      requestJson<DocumentBoxes>(
+        `${documentPath(docId)}/boxes?start=${start}&end=${Math.min(end, start + MAX_BOXED_CHARS)}`,
+        { signal },
+      ),
+    staleTime: Infinity,
+  });
+
+/** A page of a PDF as it is printed, as a PNG of this width. */
+export const pageImageQuery = (docId: string, page: number, width: number) =>
+  queryOptions({
+    queryKey: ["document-page", docId, page, width],
+    queryFn: async ({ signal }) => {
+      const response = await authorisedFetch(`${documentPath(docId)}/pages/${page}/image?width=${width}`, { signal });
+      if (!response.ok) throw await readProblem(response);
+      return response.blob();
+    },
+    staleTime: Infinity,
+    gcTime: 60_000,
+  });
+
 export const getDocument = (docId: string, signal?: AbortSignal): Promise<Document> =>
-  requestJson<Document>(path(docId), signal ? { signal } : {});
+  requestJson<Document>(documentPath(docId), signal ? { signal } : {});
 
 export const retryDocument = (docId: string): Promise<Document> =>
-  requestJson<Document>(`${path(docId)}/retry`, { method: "POST" });
+  requestJson<Document>(`${documentPath(docId)}/retry`, { method: "POST" });
 
-export const deleteDocument = (docId: string): Promise<void> => requestJson(path(docId), { method: "DELETE" });
+export const cancelDocument = (docId: string): Promise<Document> =>
+  requestJson<Document>(`${documentPath(docId)}/cancel`, { method: "POST" });
 
-/** Put what the server just said about a document into the list: in its place, or at the top when it is new. */
-export function rememberDocument(client: QueryClient, document: Document): void {
-  changePages(client, (pages) => {
-    const known = pages.some((page) => page.items.some((item) => item.doc_id === document.doc_id));
-    const swap = (item: Document) => (item.doc_id === document.doc_id ? document : item);
-    return pages.map((page, index) => ({
-      ...page,
-      items: known ? page.items.map(swap) : index === 0 ? [document, ...page.items] : page.items,
-    }));
+export const deleteDocument = (docId: string): Promise<void> => requestJson(documentPath(docId), { method: "DELETE" });
+
+export const isBusy = ({ status }: Pick<Document, "status">): boolean => status === "queued" || status === "processing";
+
+/** Put what the server just said about documents into every list that shows them. */
+export function rememberDocuments(client: QueryClient, documents: readonly Document[]): void {
+  const news = new Map(documents.map((document) => [document.doc_id, document]));
+  changeLists(client, (pages) =>
+    pages.map((page) => {
+      if (!page.items.some((item) => news.has(item.doc_id))) return page;
+      return { ...page, items: page.items.map((item) => news.get(item.doc_id) ?? item) };
+    }),
+  );
+}
+
+/** A document that was just uploaded: in its place, or at the top of the list of all. */
+export function rememberNew(client: QueryClient, document: Document): void {
+  rememberDocuments(client, [document]);
+  client.setQueryData<InfiniteData<DocumentList, string>>(documentsQuery().queryKey, (data) => {
+    const [first, ...rest] = data?.pages ?? [];
+    if (!data || !first || data.pages.some((page) => page.items.some((item) => item.doc_id === document.doc_id))) {
+      return data;
+    }
+    return { ...data, pages: [{ ...first, items: [document, ...first.items] }, ...rest] };
   });
+  refreshLists(client, { but: documentsQuery().queryKey });
 }
 
 export function forgetDocument(client: QueryClient, docId: string): void {
-  changePages(client, (pages) =>
+  changeLists(client, (pages) =>
     pages.map((page) => ({ ...page, items: page.items.filter((item) => item.doc_id !== docId) })),
   );
   client.removeQueries({ queryKey: ["document-text", docId] });
+  void client.invalidateQueries({ queryKey: ["document", docId] });
+  void client.invalidateQueries({ queryKey: ["collections"] });
 }
 
-function changePages(client: QueryClient, change: (pages: DocumentList[]) => DocumentList[]): void {
-  client.setQueryData<InfiniteData<DocumentList, string>>(documentsQuery.queryKey, (data) =>
+/** Read the lists again that are not so long that it would be felt. */
+export function refreshLists(client: QueryClient, { but }: { but?: readonly unknown[] } = {}): void {
+  void client.invalidateQueries({
+    queryKey: LISTS,
+    predicate: ({ queryKey, state }) => {
+      const loaded = (state.data as InfiniteData<DocumentList> | undefined)?.pages.length ?? 0;
+      return loaded <= REFRESHED_PAGES && JSON.stringify(queryKey) !== JSON.stringify(but);
+    },
+  });
+}
+
+function changeLists(client: QueryClient, change: (pages: DocumentList[]) => DocumentList[]): void {
+  client.setQueriesData<InfiniteData<DocumentList, string>>({ queryKey: LISTS }, (data) =>
     data ? { ...data, pages: change(data.pages) } : data,
   );
 }

@@ -1,5 +1,6 @@
 /** The server's objects by the names that this page uses for them. */
 import type {
+  Citation,
   ConversationView as Conversation,
   Done,
   Error as ErrorMessage,
@@ -13,10 +14,17 @@ import type {
 
 export type {
   AccessToken,
+  BatchList,
+  BatchView as Batch,
+  BoxesView as DocumentBoxes,
+  Citation,
+  CollectionList,
+  CollectionView as Collection,
+  DocumentView as Document,
+  RatedList,
   ConversationList,
   ConversationView as Conversation,
   DocumentList,
-  DocumentView as Document,
   EventList,
   EventView,
   InvitationList,
@@ -42,6 +50,35 @@ export type {
   UserMade,
   UserView,
 } from "./wire";
+/** A passage that was found. */
+export interface Hit {
+  doc_id: string;
+  filename: string;
+  title: string;
+  chunk_index: number;
+  text: string;
+  heading: string;
+  start: number;
+  end: number;
+  page: number | null;
+  distance: number;
+  score: number;
+  ranks: { dense: number | null; lexical: number | null; rerank: number | null };
+}
+
+export interface SearchTimings {
+  embed_ms: number | null;
+  dense_ms: number | null;
+  lexical_ms: number | null;
+  rerank_ms: number | null;
+  total_ms: number;
+}
+
+export interface SearchAnswer {
+  items: Hit[];
+  timings: SearchTimings;
+}
+
 export type DoneEvent = Done;
 export type ErrorEvent = ErrorMessage;
 export type FinishReason = Done["finish_reason"];
@@ -57,8 +94,9 @@ export interface Problem {
 }
 
 /** A stored run; what the API's description leaves open inside it is as in the events. */
-export type RunSnapshot = Omit<RunView, "sources" | "error" | "timings" | "finish_reason"> & {
+export type RunSnapshot = Omit<RunView, "sources" | "citations" | "error" | "timings" | "finish_reason"> & {
   sources: Source[];
+  citations: Citation[];
   error: (FailureView & { retryable?: boolean }) | null;
   finish_reason: FinishReason | null;
   timings: Timings | null;
@@ -67,8 +105,8 @@ export type RunSnapshot = Omit<RunView, "sources" | "error" | "timings" | "finis
 export type Rating = "up" | "down";
 
 /** A question (`user`) or an answer (`assistant`) in the tree of a conversation, whose edges are `parent_id`. */
-export type Message = Omit<MessageView, "sources" | "error" | "timings" | "finish_reason"> &
-  Pick<RunSnapshot, "sources" | "error" | "timings" | "finish_reason">;
+export type Message = Omit<MessageView, "sources" | "citations" | "error" | "timings" | "finish_reason"> &
+  Pick<RunSnapshot, "sources" | "citations" | "error" | "timings" | "finish_reason">;
 
 /** A conversation with the messages of all its branches, in the order they were made. */
 export type ConversationDetail = Conversation & { messages: Message[] };

@@ -222,6 +222,22 @@ export interface FeedbackView {
   comment: string | null;
 }
 
+/** One passage; ``start`` and ``end`` are character offsets in its document's text, ``distance`` is 1 − cosine. */
+export interface FoundPassage {
+  doc_id: string;
+  filename: string;
+  title: string;
+  chunk_index: number;
+  text: string;
+  heading: string;
+  start: number;
+  end: number;
+  page: number | null;
+  distance: number;
+  score: number;
+  ranks: RanksView;
+}
+
 /** A page of invitations, newest first. */
 export interface InvitationList {
   items: InvitationView[];
@@ -438,6 +454,13 @@ export interface QueryBody {
   doc_id?: string | null;
 }
 
+/** A passage's place (from 1) in each search and in the reranker's order, null where it has none. */
+export interface RanksView {
+  dense: number | null;
+  lexical: number | null;
+  rerank: number | null;
+}
+
 /** The body of feedback; null takes it back. */
 export interface Rated {
   rating: "up" | "down" | null;
@@ -525,6 +548,12 @@ export interface RunView {
   updated_at: string;
 }
 
+/** The passages found, best first. */
+export interface SearchAnswer {
+  items: FoundPassage[];
+  timings: TimingsView;
+}
+
 /** One login of the caller. */
 export interface Session {
   session_id: string;
@@ -589,6 +618,15 @@ export interface Timings {
   queue_ms: number | null;
   retrieval_ms: number | null;
   first_token_ms: number | null;
+  total_ms: number;
+}
+
+/** Milliseconds; parts that run side by side are the longest of them. */
+export interface TimingsView {
+  embed_ms: number;
+  dense_ms: number;
+  lexical_ms: number;
+  rerank_ms: number | null;
   total_ms: number;
 }
 

@@ -1,7 +1,7 @@
 import { lazy, Suspense } from "react";
 
 import { useScope } from "../features/chat/use-scope";
-import { useUploadQueue } from "../features/documents/use-upload-queue";
+import { useIntake } from "../features/documents/use-intake";
 import { Shell } from "./shell";
 import { useChatSession } from "./use-chat-session";
 import { goTo, goToPage, usePlace } from "./use-path";
@@ -16,13 +16,19 @@ export function Pages({ userId }: { userId: string }) {
   const place = usePlace();
   const { session, drafts } = useChatSession(userId);
   const scope = useScope(place.conversationId);
-  const uploads = useUploadQueue();
+  const intake = useIntake();
   const { page, section } = place;
-  if (page === "chat") return <Shell {...{ place, session, drafts, scope, uploads }} />;
+  if (page !== "settings" && page !== "administration") {
+    return <Shell {...{ place, session, drafts, scope, intake }} />;
+  }
   const Open = page === "settings" ? Settings : Administration;
   return (
     <Suspense fallback={null}>
-      <Open section={section} onGo={(next) => goToPage(page, next)} onClose={() => goTo(place.conversationId)} />
+      <Open
+        section={section}
+        onGo={(next) => goToPage(page, { section: next })}
+        onClose={() => goTo(place.conversationId)}
+      />
     </Suspense>
   );
 }

@@ -1,4 +1,4 @@
-import { createParser } from "eventsource-parser";
+import { createParser, type EventSourceMessage } from "eventsource-parser";
 
 import type { StreamEvent } from "../api/types";
 import { decode } from "./decode";
@@ -16,26 +16,34 @@ export const SILENCE_LIMIT_MS = 30_000;
 /** No event is larger than 64 KiB. */
 const MAX_BUFFERED_CHARS = 1024 * 1024;
 
-/**
- * The frames of an event stream, one batch per network read.
- *
- * Ends, without throwing, when the connection ends, breaks, or is silent for too long: in all three cases only a
- * terminal event tells that the answer is complete.
- */
+/** The frames of an answer's event stream, one batch per network read; ends as `readMessages` does. */
 export async function* readFrames(
   body: ReadableStream<Uint8Array>,
   silenceLimitMs = SILENCE_LIMIT_MS,
 ): AsyncGenerator<Frame[], void> {
+  for await (const messages of readMessages(body, silenceLimitMs)) {
+    const frames = messages.flatMap(({ id, data }) => {
+      const cursor = parseId(id);
+      return cursor ? [{ ...cursor, event: decode(data) }] : [];
+    });
+    if (frames.length > 0) yield frames;
+  }
+}
+
+/**
+ * The messages of an event stream, one batch per network read.
+ *
+ * Ends, without throwing, when the connection ends, breaks, or is silent for too long: in all three cases only what
+ * the last message says tells whether there is more to come.
+ */
+export async function* readMessages(
+  body: ReadableStream<Uint8Array>,
+  silenceLimitMs = SILENCE_LIMIT_MS,
+): AsyncGenerator<EventSourceMessage[], void> {
   const reader = body.getReader();
   const decoder = new TextDecoder();
-  let batch: Frame[] = [];
-  const parser = createParser({
-    onEvent: ({ id, data }) => {
-      const cursor = parseId(id);
-      if (cursor) batch.push({ ...cursor, event: decode(data) });
-    },
-    maxBufferSize: MAX_BUFFERED_CHARS,
-  });
+  let batch: EventSourceMessage[] = [];
+  const parser = createParser({ onEvent: (message) => batch.push(message), maxBufferSize: MAX_BUFFERED_CHARS });
   try {
     for (;;) {
       const chunk = await readWithin(reader, silenceLimitMs);

@@ -1,5 +1,14 @@
 import type { Problem } from "../api/problem";
-import type { DoneEvent, ErrorEvent, RunSnapshot, Source, StatusEvent, StreamEvent, Timings } from "../api/types";
+import type {
+  Citation,
+  DoneEvent,
+  ErrorEvent,
+  RunSnapshot,
+  Source,
+  StatusEvent,
+  StreamEvent,
+  Timings,
+} from "../api/types";
 import type { Signal } from "./follow";
 
 /** What following reports, and that the user asked to stop (`stopping` until the server has). */
@@ -21,7 +30,9 @@ export interface AnswerState {
   reasoning: string;
   /** Null until the server has searched. */
   sources: Source[] | null;
-  done: (Pick<DoneEvent, "model" | "finish_reason"> & { timings: Timings | null }) | null;
+  done: (Pick<DoneEvent, "model" | "finish_reason" | "uncited"> & { timings: Timings | null }) | null;
+  /** What the server found of the answer's citations, when it has ended. */
+  citations: readonly Citation[];
   /** `retryAt`: when it may be asked again (as `Date.now`), where the server said so. */
   error: (Pick<ErrorEvent, "message" | "code" | "retryable"> & { retryAt?: number | null }) | null;
 }
@@ -37,6 +48,7 @@ export const beginning = (question: string, runId: string | null = null): Answer
   reasoning: "",
   sources: null,
   done: null,
+  citations: [],
   error: null,
 });
 
@@ -76,7 +88,12 @@ function apply(state: AnswerState, event: StreamEvent): AnswerState {
     case "token":
       return { ...state, text: state.text + event.text };
     case "done":
-      return { ...state, phase: event.finish_reason === "cancelled" ? "stopped" : "done", done: event };
+      return {
+        ...state,
+        phase: event.finish_reason === "cancelled" ? "stopped" : "done",
+        done: event,
+        citations: event.citations,
+      };
     case "error":
       return { ...state, phase: "failed", error: event };
     case "reasoning":
@@ -86,8 +103,8 @@ function apply(state: AnswerState, event: StreamEvent): AnswerState {
 
 type Stored = { run_id: string | null } & Pick<
   RunSnapshot,
-  "status" | "content" | "sources" | "error" | "model" | "finish_reason" | "timings"
->;
+  "status" | "content" | "sources" | "citations" | "error" | "model" | "finish_reason" | "timings"
+> & { uncited?: boolean };
 
 /** A stored answer. It replaces what was folded before: the server kept it, the events may be gone. */
 export function stored(run: Stored) {
@@ -100,8 +117,14 @@ export function stored(run: Stored) {
     sources: ended || run.sources.length > 0 ? run.sources : null,
     done:
       ended && run.model
-        ? { model: run.model, finish_reason: run.finish_reason ?? "stop", timings: run.timings ?? null }
+        ? {
+            model: run.model,
+            finish_reason: run.finish_reason ?? "stop",
+            timings: run.timings ?? null,
+            uncited: run.uncited ?? false,
+          }
         : null,
+    citations: run.citations,
     error: run.error ? { ...run.error, retryable: run.error.retryable ?? true } : null,
   };
 }

@@ -4,11 +4,12 @@ import styles from "./search-field.module.css";
 interface Props {
   label: string;
   words: string;
+  maxLength?: number;
   onChange: (words: string) => void;
   "data-testid"?: string;
 }
 
-export function SearchField({ label, words, onChange, ...rest }: Props) {
+export function SearchField({ label, words, maxLength = 200, onChange, ...rest }: Props) {
   return (
     <label className={styles.search}>
       <Icon name="search" size={16} />
@@ -16,7 +17,7 @@ export function SearchField({ label, words, onChange, ...rest }: Props) {
       <input
         type="search"
         value={words}
-        maxLength={200}
+        maxLength={maxLength}
         placeholder="Search"
         onChange={(event) => onChange(event.currentTarget.value)}
         {...rest}

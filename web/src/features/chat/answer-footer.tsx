@@ -48,6 +48,11 @@ export function AnswerFooter({ state, kept, branches, busy, onAskAgain, onDismis
         </div>
       )}
       <Note phase={phase} reason={state.done?.finish_reason} />
+      {phase === "done" && state.done?.uncited && (
+        <p className={styles.note} data-testid="uncited">
+          This answer cites none of your documents.
+        </p>
+      )}
       <div className={styles.line}>
         <BranchNav of={branches} onGo={onGo} />
         {text !== "" && <CopyButton text={text} />}

@@ -19,7 +19,13 @@ const source = (n: number): Source => ({
 
 const render = (text: string, running = false): string =>
   renderToStaticMarkup(
-    <AnswerText text={text} running={running} sources={[source(1), source(2)]} onOpen={() => undefined} />,
+    <AnswerText
+      text={text}
+      running={running}
+      citations={[]}
+      sources={[source(1), source(2)]}
+      onOpen={() => undefined}
+    />,
   );
 
 const cited = (html: string): string[] => Array.from(html.matchAll(/data-n="(\d+)"/g), (match) => match[1] ?? "");

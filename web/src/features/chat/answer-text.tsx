@@ -1,22 +1,25 @@
-import { createContext, memo, use } from "react";
+import { createContext, memo, use, useMemo } from "react";
 import ReactMarkdown, { type Components } from "react-markdown";
 import remarkGfm from "remark-gfm";
 
-import type { Source } from "../../api/types";
+import type { Citation as Cited, Source } from "../../api/types";
 import { splitBlocks } from "./blocks";
 import { Citation } from "./citation";
 import { remarkCitations, withoutUnfinishedCitation } from "./citations";
+import { supportsOf, type Supports } from "./supports";
 
 const PLUGINS = [remarkGfm, remarkCitations];
 const SAFE_URL = /^(?:https?:\/\/|mailto:)/i;
 const safeUrl = (url: string): string | null => (SAFE_URL.test(url) ? url : null);
 
-interface Cited {
+interface Citable {
   sources: readonly Source[];
   onOpen: (source: Source) => void;
 }
 
-const CitedContext = createContext<Cited>({ sources: [], onOpen: () => undefined });
+const CitableContext = createContext<Citable>({ sources: [], onOpen: () => undefined });
+/** How well the sources support what a block says. */
+const SupportContext = createContext<Supports>(new Map());
 
 /** A link out of a model's answer: it says nothing about us, and goes nowhere unless clicked. */
 function OutsideLink({ href, children }: { href: string | undefined; children: React.ReactNode }) {
@@ -29,10 +32,11 @@ function OutsideLink({ href, children }: { href: string | undefined; children: R
 }
 
 /** A number that is no source is no citation, and is not shown. */
-function Cite({ n }: { n: number }) {
-  const { sources, onOpen } = use(CitedContext);
+function Cite({ n, nth }: { n: number; nth: number }) {
+  const { sources, onOpen } = use(CitableContext);
+  const support = use(SupportContext).get(n)?.[nth] ?? null;
   const source = sources.find((candidate) => candidate.n === n);
-  return source ? <Citation source={source} onOpen={onOpen} /> : null;
+  return source ? <Citation source={source} support={support} onOpen={onOpen} /> : null;
 }
 
 const COMPONENTS: Components = {
@@ -41,7 +45,7 @@ const COMPONENTS: Components = {
   img: ({ src, alt }) => (
     <OutsideLink href={typeof src === "string" ? src : undefined}>{alt?.trim() ? alt : "image"}</OutsideLink>
   ),
-  cite: ({ node }) => <Cite n={Number(node?.properties["data-n"])} />,
+  cite: ({ node }) => <Cite n={Number(node?.properties["data-n"])} nth={Number(node?.properties["data-nth"])} />,
   table: ({ children }) => (
     <div data-scroll-x tabIndex={0} role="region" aria-label="Table">
       <table>{children}</table>
@@ -58,14 +62,27 @@ const Block = memo(function Block({ text }: { text: string }) {
   );
 });
 
+interface Props extends Citable {
+  text: string;
+  running: boolean;
+  /** As the server has checked them; empty while it runs. */
+  citations: readonly Cited[];
+}
+
+const NONE: Supports = new Map();
+
 /** An answer's Markdown, of which only the last block is parsed as it grows. */
-export function AnswerText({ text, running, ...cited }: Cited & { text: string; running: boolean }) {
+export function AnswerText({ text, running, citations, sources, onOpen }: Props) {
   const blocks = splitBlocks(running ? withoutUnfinishedCitation(text) : text);
+  const supports = useMemo(() => (running ? [] : supportsOf(splitBlocks(text), citations)), [text, running, citations]);
+  const citable = useMemo(() => ({ sources, onOpen }), [sources, onOpen]);
   return (
-    <CitedContext value={cited}>
+    <CitableContext value={citable}>
       {blocks.map((block, index) => (
-        <Block key={index} text={block} />
+        <SupportContext key={index} value={supports[index] ?? NONE}>
+          <Block text={block} />
+        </SupportContext>
       ))}
-    </CitedContext>
+    </CitableContext>
   );
 }

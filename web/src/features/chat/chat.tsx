@@ -107,7 +107,9 @@ function useAsking({ session, conversationId, drafts, scope, onCreated }: Props,
   const begin = async (text: string) => {
     setCreating(true);
     try {
-      const id = await createConversation(client, scope.docIds.length > 0 ? [...scope.docIds] : null);
+      const { docIds, collectionId } = scope;
+      const asked = { doc_ids: docIds.length > 0 ? [...docIds] : null, collection_id: collectionId };
+      const id = await createConversation(client, asked);
       session.ask(id, null, text);
       scope.clear();
       onCreated(id);

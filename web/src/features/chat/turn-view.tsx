@@ -14,6 +14,8 @@ import { useAnswer } from "./use-answer";
 const answerText = import("./answer-text");
 const AnswerText = lazy(() => answerText.then((module) => ({ default: module.AnswerText })));
 
+const NO_SOURCES: readonly Source[] = [];
+
 /** What can be done with a turn. */
 export interface TurnActions {
   edit: (turn: Turn, question: string) => void;
@@ -54,7 +56,13 @@ export function TurnView({ turn, conversationId, last, busy, actions }: Props) {
         aria-busy={running}
       >
         <Suspense fallback={state.text}>
-          <AnswerText text={state.text} running={running} sources={state.sources ?? []} onOpen={actions.openSource} />
+          <AnswerText
+            text={state.text}
+            running={running}
+            sources={state.sources ?? NO_SOURCES}
+            citations={state.citations}
+            onOpen={actions.openSource}
+          />
         </Suspense>
       </div>
       {waitingFor && (

@@ -8,7 +8,7 @@ export function useEscape(action: (() => void) | null): void {
       event.key === "Escape" &&
       !event.defaultPrevented &&
       !event.isComposing &&
-      !document.querySelector("dialog[open], :popover-open")
+      !document.querySelector('dialog[open], :popover-open:not([role="tooltip"])')
     ) {
       action?.();
     }

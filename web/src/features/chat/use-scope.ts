@@ -1,35 +1,41 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 
-import { changeConversation, conversationQuery } from "../../api/conversations";
+import { changeConversation, conversationQuery, EVERYTHING, type ConversationScope } from "../../api/conversations";
 import { messageOf } from "../../api/problem";
 import { announce } from "../../ui/announcer";
 
-/** The documents that a conversation is bound to; none means all. Before it exists, those that it will begin with. */
+/** What a conversation asks: some documents, or a collection, else all. Before it exists, what it will begin with. */
 export interface Scope {
   docIds: readonly string[];
-  add: (docId: string) => void;
-  remove: (docId: string) => void;
+  /** Null for none. */
+  collectionId: string | null;
+  addDocuments: (docIds: readonly string[]) => void;
+  removeDocument: (docId: string) => void;
+  setCollection: (collectionId: string | null) => void;
+  /** A conversation has begun with it; the next one begins with everything. */
   clear: () => void;
 }
 
 export function useScope(conversationId: string | null): Scope {
   const client = useQueryClient();
   const { data } = useQuery({ ...conversationQuery(conversationId ?? ""), enabled: conversationId !== null });
-  const [next, setNext] = useState<readonly string[]>([]);
-  const docIds = conversationId === null ? next : (data?.doc_ids ?? []);
-  const change = (ids: readonly string[]) => {
-    if (conversationId === null) setNext(ids);
+  const [next, setNext] = useState(EVERYTHING);
+  const { doc_ids: ids, collection_id: collectionId } = (conversationId === null ? next : data) ?? EVERYTHING;
+  const docIds = ids ?? [];
+  const change = (scope: ConversationScope) => {
+    if (conversationId === null) setNext(scope);
     else {
-      changeConversation(client, conversationId, { doc_ids: ids.length > 0 ? [...ids] : null }).catch(
-        (error: unknown) => announce(messageOf(error)),
-      );
+      changeConversation(client, conversationId, scope).catch((error: unknown) => announce(messageOf(error)));
     }
   };
+  const setDocuments = (all: string[]) => change({ doc_ids: all.length > 0 ? all : null, collection_id: null });
   return {
     docIds,
-    add: (docId) => change([...docIds.filter((id) => id !== docId), docId]),
-    remove: (docId) => change(docIds.filter((id) => id !== docId)),
-    clear: () => setNext([]),
+    collectionId,
+    addDocuments: (more) => setDocuments([...new Set([...docIds, ...more])]),
+    removeDocument: (docId) => setDocuments(docIds.filter((id) => id !== docId)),
+    setCollection: (id) => change({ doc_ids: null, collection_id: id }),
+    clear: () => setNext(EVERYTHING),
   };
 }

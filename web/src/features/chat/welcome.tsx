@@ -1,6 +1,7 @@
 import { useInfiniteQuery } from "@tanstack/react-query";
 
 import { documentsQuery } from "../../api/documents";
+import { FORMATS } from "../../api/formats";
 import type { Document } from "../../api/types";
 import { Button } from "../../ui/button";
 import styles from "./welcome.module.css";
@@ -12,7 +13,7 @@ interface Props {
 
 /** What to do first: add documents, then ask. */
 export function Welcome({ onSuggest, onChooseFiles }: Props) {
-  const { data: documents, isPending } = useInfiniteQuery(documentsQuery);
+  const { data: documents, isPending } = useInfiniteQuery(documentsQuery());
   if (isPending) return null;
   const ready = documents?.filter((document) => document.status === "ready") ?? [];
   return (
@@ -40,8 +41,8 @@ function Empty({ waiting, onChooseFiles }: { waiting: boolean; onChooseFiles: ()
       <h1>What do you want to know?</h1>
       <p>Add a few documents, then ask about them. Every answer shows its sources, down to the passage.</p>
       <button type="button" className={styles.drop} onClick={onChooseFiles} data-testid="welcome-add">
-        <strong>Drop files anywhere, or choose them</strong>
-        <span>PDF, Word, web pages, Markdown, plain text</span>
+        <strong>Drop files or folders anywhere, or choose them</strong>
+        <span>{FORMATS}</span>
       </button>
     </>
   );

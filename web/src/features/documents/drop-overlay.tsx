@@ -1,13 +1,21 @@
-import { useEffect, useState } from "react";
+import { useEffect, useEffectEvent, useState } from "react";
 
 import { Icon } from "../../ui/icon";
+import { droppedFiles, type Chosen } from "./chosen";
 import styles from "./drop-overlay.module.css";
 
 const hasFiles = (event: DragEvent): boolean => event.dataTransfer?.types.includes("Files") ?? false;
 
-/** Takes files dropped anywhere on the page, and shows that it would. */
-export function DropOverlay({ onFiles }: { onFiles: (files: Iterable<File>) => void }) {
+interface Props {
+  /** Where they go, in words. */
+  target: string;
+  onChosen: (chosen: Chosen) => void;
+}
+
+/** Takes files and folders dropped anywhere on the page, and shows that it would. */
+export function DropOverlay({ target, onChosen }: Props) {
   const [dragging, setDragging] = useState(false);
+  const take = useEffectEvent((items: DataTransferItemList) => void droppedFiles(items).then(onChosen));
   useEffect(() => {
     const over = (event: DragEvent) => {
       if (!hasFiles(event)) return;
@@ -19,10 +27,10 @@ export function DropOverlay({ onFiles }: { onFiles: (files: Iterable<File>) => v
       if (event.relatedTarget === null) setDragging(false);
     };
     const drop = (event: DragEvent) => {
-      if (!hasFiles(event)) return;
+      if (!hasFiles(event) || !event.dataTransfer) return;
       event.preventDefault();
       setDragging(false);
-      onFiles(event.dataTransfer?.files ?? []);
+      take(event.dataTransfer.items);
     };
     const listeners = new AbortController();
     const { signal } = listeners;
@@ -30,13 +38,13 @@ export function DropOverlay({ onFiles }: { onFiles: (files: Iterable<File>) => v
     addEventListener("dragleave", leave, { signal });
     addEventListener("drop", drop, { signal });
     return () => listeners.abort();
-  }, [onFiles]);
+  }, []);
   if (!dragging) return null;
   return (
     <div className={styles.overlay} aria-hidden="true">
       <div className={styles.frame}>
         <Icon name="file" size={36} />
-        Drop to add to your library
+        Drop to add to {target}
       </div>
     </div>
   );

@@ -1,5 +1,6 @@
 import { SectionPage, type Section } from "../../ui/section-page";
 import { DataSection } from "./data-section";
+import { EvaluationSection } from "./evaluation-section";
 import { KeysSection } from "./keys-section";
 import { ProfileSection } from "./profile-section";
 import { SecuritySection } from "./security-section";
@@ -10,6 +11,7 @@ const SECTIONS = [
   { id: "security", label: "Password and logins", icon: "laptop", content: SecuritySection },
   { id: "keys", label: "API keys", icon: "key", content: KeysSection },
   { id: "usage", label: "Usage and limits", icon: "gauge", content: UsageSection },
+  { id: "evaluation", label: "Evaluation", icon: "thumb-up", content: EvaluationSection },
   { id: "data", label: "Your data", icon: "save", content: DataSection },
 ] as const satisfies readonly (Section & { content: () => React.ReactNode })[];
 

@@ -1,8 +1,8 @@
-import { authorisedFetch } from "../../api/http";
-import type { Link } from "../../stream/follow";
+import { authorisedFetch } from "../api/http";
+import type { Link } from "./follow";
 
 /** The real server and the real clock; a network that comes back ends the pause. */
-export const runLink: Link = {
+export const serverLink: Link = {
   fetch: authorisedFetch,
   pause: (ms, signal) =>
     new Promise((resolve) => {
