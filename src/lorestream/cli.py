@@ -18,6 +18,7 @@ from lorestream.console import EXIT_USAGE, err, read_settings
 from lorestream.doctor import examine
 from lorestream.documents.worker import run_worker
 from lorestream.errors import LorestreamError
+from lorestream.ingest_command import ingest_paths
 from lorestream.library import Library
 from lorestream.main import Server, server
 from lorestream.settings import Settings, cache_dir, unknown_variables
@@ -150,6 +151,21 @@ def ask(
     settings = read_settings(data_dir=data_dir or cache_dir(), model=model)
     with asyncio.Runner() as runner:
         sys.exit(runner.run(ask_documents(Library(settings), question, paths, k)))
+
+
+@app.command()
+def ingest(
+    paths: Annotated[list[Path], typer.Argument(help="Files, folders and ZIP files.", exists=True)],
+    user: Annotated[str | None, typer.Option(help="Whose documents: an email; needed where there are several.")] = None,
+    collection: Annotated[str | None, typer.Option(help="Put them into this collection, made if it is new.")] = None,
+    jobs: Annotated[int, typer.Option(help="Files to read at once.", min=1, max=32)] = 4,
+    data_dir: Annotated[Path | None, typer.Option(help="Where everything is kept; its server may run.")] = None,
+) -> None:
+    """Add files to an account's documents and wait until they can be searched; go on where it was stopped."""
+    _configure_logging(logging.WARNING)
+    library = Library(read_settings(data_dir=data_dir))
+    with asyncio.Runner() as runner:
+        sys.exit(runner.run(ingest_paths(library, paths, user, collection, jobs)))
 
 
 @app.command()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,6 +15,18 @@ from lorestream.settings import PREFIX, Settings
 EXIT_USAGE = 2
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def files_below(paths: Iterable[Path]) -> Iterable[Path]:
+    """The files named and those in the folders named, in order, without hidden ones."""
+    for path in paths:
+        if path.is_file():
+            yield path
+        else:
+            for found in sorted(path.rglob("*")):
+                hidden = any(part.startswith(".") for part in found.relative_to(path).parts)
+                if found.is_file() and not hidden:
+                    yield found
 
 
 def read_settings(**overrides: Any) -> Settings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
 
 from lorestream.accounts.models import Principal
+from lorestream.console import files_below
 from lorestream.conversations.answer import Started
 from lorestream.conversations.models import Question
 from lorestream.documents.models import Document
@@ -43,18 +44,6 @@ async def ask_documents(library: Library, question: str, paths: Sequence[Path], 
         finally:
             loop.remove_signal_handler(signal.SIGINT)
             started.reader.close()
-
-
-def files_below(paths: Iterable[Path]) -> Iterable[Path]:
-    """The files named and those in the folders named, in order, without hidden ones."""
-    for path in paths:
-        if path.is_file():
-            yield path
-        else:
-            for found in sorted(path.rglob("*")):
-                hidden = any(part.startswith(".") for part in found.relative_to(path).parts)
-                if found.is_file() and not hidden:
-                    yield found
 
 
 @asynccontextmanager

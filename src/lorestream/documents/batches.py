@@ -118,10 +118,11 @@ class Batches:
         if batch.status == "done":
             raise Conflict("Nothing is left to cancel in this batch.")
         async with self._db.write() as session:
-            begun = await store.cancel(session, owner_id, batch_id)
+            cancelled = await store.cancel(session, owner_id, batch_id)
         await asyncio.to_thread(self._archive(batch_id).unlink, missing_ok=True)
-        for doc_id in begun:
+        for doc_id in cancelled:
             self._documents.tell(doc_id)
+        self._documents.nudge()  # the worker stops what it is doing, and removes what is left over
         self._documents.tell(batch_id)
         return await self.get(owner_id, batch_id)
 

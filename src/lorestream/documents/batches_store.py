@@ -16,6 +16,7 @@ from sqlalchemy import Row, Select, and_, case, delete, exists, func, insert, or
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from lorestream.db import now
+from lorestream.documents.jobs_store import LEFT_OVER
 from lorestream.documents.models import DELETING, Batch, BatchRow, BatchStatus, Document, DocumentRow
 from lorestream.documents.store import LEASE_SECONDS, LIVE, SEEN, UNSETTLED, LeaseLost
 from lorestream.errors import Conflict, NotFound
@@ -113,29 +114,46 @@ async def same_bytes(session: AsyncSession, owner_id: str, sha256s: Sequence[str
     return {row.sha256: row.doc_id for row in rows}
 
 
+async def with_bytes(session: AsyncSession, owner_id: str, sha256: str) -> Document | None:
+    """The owner's document with these bytes, rather one that did not fail, rather the latest."""
+    mine = (DocumentRow.owner_id == owner_id, DocumentRow.sha256 == sha256, DocumentRow.status != DELETING)
+    best = (DocumentRow.status.in_(LIVE).desc(), DocumentRow.created_at.desc())
+    row = (await session.execute(select(*SEEN).where(*mine).order_by(*best).limit(1))).one_or_none()
+    return None if row is None else Document(*tuple(row))
+
+
 async def changed(
-    session: AsyncSession, owner_id: str, batch_id: str, since: datetime, limit: int
+    session: AsyncSession, owner_id: str, batch_id: str | None, since: datetime, limit: int, *, latest: bool = True
 ) -> list[tuple[datetime, Document]]:
-    """Up to ``limit`` documents of a batch whose row changed after ``since``, and when; the latest first."""
+    """Up to ``limit`` documents (of a batch) whose row changed after ``since``, and when; by default latest first."""
     query = select(DocumentRow.changed_at, *SEEN).where(
-        DocumentRow.owner_id == owner_id, DocumentRow.batch_id == batch_id, DocumentRow.status != DELETING,
-        DocumentRow.changed_at > since,
-    )  # fmt: skip
-    rows = await session.execute(query.order_by(DocumentRow.changed_at.desc()).limit(limit))
+        DocumentRow.owner_id == owner_id, DocumentRow.status != DELETING, DocumentRow.changed_at > since
+    )
+    if batch_id is not None:
+        query = query.where(DocumentRow.batch_id == batch_id)
+    order = DocumentRow.changed_at.desc() if latest else DocumentRow.changed_at
+    rows = await session.execute(query.order_by(order).limit(limit))
     return [(row[0], Document(*tuple(row)[1:])) for row in rows]
 
 
 async def cancel(session: AsyncSession, owner_id: str, batch_id: str) -> list[str]:
-    """Cancel a batch and what is not settled of it; the documents that were cancelled."""
+    """Cancel a batch and what is not settled of it, as ``jobs_store.cancel`` does one; what was cancelled."""
     await session.execute(
         update(BatchRow)
         .where(BatchRow.owner_id == owner_id, BatchRow.batch_id == batch_id)
         .values(status=CANCELLED, lease_token=None, lease_until=None)
     )
-    unsettled = update(DocumentRow).where(
-        DocumentRow.owner_id == owner_id, DocumentRow.batch_id == batch_id, DocumentRow.status.in_(UNSETTLED)
-    )
-    cancelled = unsettled.values(status="cancelled", stage=None, lease_token=None, lease_until=None)
+    begun = or_(DocumentRow.status == "processing", DocumentRow.attempts > 0, DocumentRow.lease_token == LEFT_OVER)
+    cancelled = (
+        update(DocumentRow)
+        .where(
+            DocumentRow.owner_id == owner_id, DocumentRow.batch_id == batch_id, DocumentRow.status.in_(UNSETTLED)
+        )
+        .values(
+            status="cancelled", stage=None, progress=0.0, pages=None, chunks=0, reindex=None, attempts=0,
+            lease_token=case((begun, LEFT_OVER), else_=None), lease_until=None,
+        )
+    )  # fmt: skip
     return list(await session.scalars(cancelled.returning(DocumentRow.doc_id)))
 
 

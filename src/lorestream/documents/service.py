@@ -142,10 +142,20 @@ class Documents:
         async with self._db.read() as session:
             return await store.stored(session, owner_id)
 
-    async def add_path(self, owner_id: str, path: Path) -> tuple[Document, bool]:
+    async def add_path(self, owner_id: str, path: Path, collection_id: str | None = None) -> tuple[Document, bool]:
         """``add`` for a file of this machine, which stays where it is."""
         async with copied(path, self._uploads, self._settings.max_upload_bytes) as upload:
-            return await self.add(owner_id, upload)
+            return await self.add(owner_id, upload, collection_id=collection_id)
+
+    async def known(self, owner_id: str, sha256: str) -> Document | None:
+        """The document with these bytes, also one that failed or was cancelled; None where there is none."""
+        async with self._db.read() as session:
+            return await batches_store.with_bytes(session, owner_id, sha256)
+
+    async def changes(self, owner_id: str, since: datetime, limit: int) -> list[tuple[datetime, Document]]:
+        """Up to ``limit`` documents whose row changed after ``since``, and when; the earliest first."""
+        async with self._db.read() as session:
+            return await batches_store.changed(session, owner_id, None, since, limit, latest=False)
 
     async def add(
         self, owner_id: str, upload: Upload, *, collection_id: str | None = None, batch_id: str | None = None
