@@ -58,6 +58,8 @@ from lorestream.ops.limits_routes import router as limits_router
 from lorestream.ops.personal_data import PersonalData
 from lorestream.ops.personal_data_routes import router as personal_data_router
 from lorestream.providers.catalogue import Catalogue
+from lorestream.retrieval.routes import router as search_router
+from lorestream.retrieval.search import Retrieval
 from lorestream.settings import Settings
 from lorestream.streaming.runs import Runs
 
@@ -84,6 +86,7 @@ ROUTERS = (
     progress_router,
     batches_router,
     collections_router,
+    search_router,
     conversations_router,
     feedback_router,
     query_router,
@@ -108,6 +111,7 @@ class State(TypedDict):
     batches: Batches
     progress: Progress
     collections: Collections
+    retrieval: Retrieval
     catalogue: Catalogue
     runs: Runs
     answers: Answers
@@ -139,6 +143,7 @@ def create_app(library: Library) -> FastAPI:
                 batches=library.batches,
                 progress=library.progress,
                 collections=library.collections,
+                retrieval=library.retrieval,
                 catalogue=library.catalogue,
                 runs=library.runs,
                 answers=library.answers,

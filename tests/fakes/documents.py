@@ -44,6 +44,7 @@ from lorestream.index.sqlite import SqliteIndex
 from lorestream.limits import RateLimiter
 from lorestream.main import UPLOAD_PATHS
 from lorestream.middleware import BodyLimit, RequestContext, add_slash_twins
+from lorestream.retrieval.routes import router as search_router
 from lorestream.retrieval.search import Retrieval
 from lorestream.retrieval.spaces import Embedders
 from lorestream.settings import Settings
@@ -180,7 +181,7 @@ def application(at: Desk) -> ASGIApp:
     app.include_router(router)
     app.include_router(progress_router)
     app.include_router(batches_router)
-    for one in (pages_router, collections_router):
+    for one in (pages_router, collections_router, search_router):
         app.include_router(one)
     add_slash_twins(app)
 
@@ -197,7 +198,7 @@ def application(at: Desk) -> ASGIApp:
         scope["state"] = {
             "documents": at.documents, "collections": Collections(at.db), "batches": at.batches,
             "progress": at.progress, "settings": at.settings, "stream_seats": at.seats, "quotas": at.quotas,
-            "watch": at.watch,
+            "watch": at.watch, "retrieval": at.retrieval,
         }  # fmt: skip
         await app(scope, receive, send)
 

@@ -49,7 +49,12 @@ HARMLESS = {"request", "cursor"}
 # What looks like a name and is none: a number within a document, and the fields of the login form of OAuth2.
 NO_IDS = {"chunk_index", "number", "client_id", "invitation"}
 LIKE_AN_ID = re.compile(r"(?:^|[_-])(?:ids?|uuid|guid|cursor|ref|slug|handle|hash|index|collection)$", re.IGNORECASE)
-SAMPLES: dict[str, Any] = {"question": "What is the capital of France?", "rating": "up", "scopes": ["read"]}
+SAMPLES: dict[str, Any] = {
+    "question": "What is the capital of France?",
+    "q": "capital",
+    "rating": "up",
+    "scopes": ["read"],
+}
 HEX = re.compile(r"[0-9a-f]{32}")
 
 

@@ -1,41 +1,37 @@
-"""HTTP for a search without an answer. A foreign document or collection is searched like one that there is not."""
+"""Searching over HTTP: the passages themselves, without an answer."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Security
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict
 
-from lorestream.accounts.caller import Reads, while_valid
+from lorestream.accounts.caller import Reads
 from lorestream.description import problems
-from lorestream.http import from_state, not_blank, unless_gone
+from lorestream.http import from_state
 from lorestream.retrieval.search import Retrieval
 
 router = APIRouter(tags=["search"])
 
-RetrievalDep = Annotated[Retrieval, from_state("retrieval")]
+RetrievalService = Annotated[Retrieval, from_state("retrieval")]
 Id = Annotated[str | None, Query(min_length=1, max_length=64)]
-MAX_PASSAGES = 50
 
 
-class RanksView(BaseModel):
-    """A passage's place, from 1, in each search and in the reranker's order; null where it was not found or asked."""
-
+class _View(BaseModel):
     model_config = ConfigDict(from_attributes=True)
+
+
+class RanksView(_View):
+    """A passage's place (from 1) in each search and in the reranker's order, null where it has none."""
 
     dense: int | None
     lexical: int | None
     rerank: int | None
 
 
-class PassageView(BaseModel):
-    """A passage: ``text`` is its document's extracted text from ``start`` to ``end``, whole.
-
-    ``distance`` is 1 − cosine; ``score``, 0 to 1, is what the passages are ordered by.
-    """
-
-    model_config = ConfigDict(from_attributes=True)
+class FoundPassage(_View):
+    """One passage; ``start`` and ``end`` are character offsets in its document's text, ``distance`` is 1 − cosine."""
 
     doc_id: str
     filename: str
@@ -51,10 +47,8 @@ class PassageView(BaseModel):
     ranks: RanksView
 
 
-class TimingsView(BaseModel):
-    """Milliseconds of the parts, the longest of those side by side; ``rerank_ms`` null without a reranker."""
-
-    model_config = ConfigDict(from_attributes=True)
+class TimingsView(_View):
+    """Milliseconds; parts that run side by side are the longest of them."""
 
     embed_ms: float
     dense_ms: float
@@ -63,31 +57,22 @@ class TimingsView(BaseModel):
     total_ms: float
 
 
-class SearchView(BaseModel):
-    """What was found, best first."""
+class SearchAnswer(_View):
+    """The passages found, best first."""
 
-    items: list[PassageView] = Field(max_length=MAX_PASSAGES)
+    items: list[FoundPassage]
     timings: TimingsView
 
 
-@router.get(
-    "/search",
-    dependencies=[Security(while_valid, scopes=["read"])],
-    responses=problems(404, 500, 502, 504),
-)
+@router.get("/search", responses=problems(404, 500, 502, 504))
 async def search(
-    request: Request,
     user: Reads,
-    retrieval: RetrievalDep,
-    q: Annotated[str, Query(min_length=1, max_length=500), AfterValidator(not_blank)],
-    k: Annotated[int, Query(ge=1, le=MAX_PASSAGES)] = 10,
+    retrieval: RetrievalService,
+    q: Annotated[str, Query(min_length=1, max_length=500, pattern=r"\S", description="What to look for.")],
+    k: Annotated[int, Query(ge=1, le=50, description="How many passages at most.")] = 10,
     doc_id: Id = None,
     collection_id: Id = None,
-) -> SearchView:
-    """The passages that fit best to ``q``, relevant or not, without asking a model for an answer."""
-    doc_ids = [doc_id] if doc_id else None
-    found = await unless_gone(request, retrieval.find(user.user_id, q, k, doc_ids, collection_id))
-    return SearchView(
-        items=[PassageView.model_validate(one) for one in found.passages],
-        timings=TimingsView.model_validate(found.timings),
-    )
+) -> SearchAnswer:
+    """The best passages for a question or some words, relevant or not; no language model is asked."""
+    found = await retrieval.find(user.user_id, q, k, [doc_id] if doc_id else None, collection_id)
+    return SearchAnswer.model_validate({"items": found.passages, "timings": found.timings})
