@@ -69,6 +69,13 @@ def one_line(text: str) -> str:
     return line
 
 
+def not_blank(text: str) -> str:
+    """A text with at least one character that is not white space, for a pydantic validator."""
+    if not text.strip():
+        raise ValueError("needs at least one character that is not white space")
+    return text
+
+
 def from_state(name: str) -> Any:
     """A dependency that reads one member of the state that the lifespan yielded."""
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from lorestream.documents import page_images
+from lorestream.documents import page_images, sandbox
 from lorestream.documents.page_images import PageImages, Picture
 from lorestream.documents.parse import DocumentFailed
-from lorestream.errors import Busy, RateLimited
+from lorestream.errors import Busy, Conflict, RateLimited
 from tests.fakes.documents import ALICE, BOB, Desk, client, desk
 from tests.fakes.files import pdf
 
@@ -75,7 +75,7 @@ async def test_what_has_no_paper_has_no_boxes(at: Desk) -> None:
 
 async def test_a_page_is_shown_as_a_picture_and_drawn_once(at: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[int] = []
-    original = page_images.page_image
+    original = sandbox.page_image
 
     async def counted(path: Path, number: int, width: int, **limits: Any) -> bytes:
         drawn.append(number)
@@ -169,5 +169,5 @@ async def test_pictures_are_kept_while_there_is_room(monkeypatch: pytest.MonkeyP
     for number in (40, 50, 40, 30, 40, 50, 101, 101, 40):
         assert len(await images.get("ann", Path("x"), Picture("0" * 64, number, 300))) == number
     assert drawn == [40, 50, 30, 50, 101, 101]
-    with pytest.raises(page_images.Conflict, match="too long"):
+    with pytest.raises(Conflict, match="too long"):
         await images.get("ann", Path("x"), Picture("0" * 64, 13, 300))

@@ -41,6 +41,7 @@ def test_a_foreign_document_is_refused_when_it_is_written(world: World, bob: htt
             ("PATCH", of_bob, {"doc_ids": named}),
             ("PATCH", of_bob, {"title": "new", "doc_ids": named}),
             ("POST", f"{of_bob}/questions", {"question": QUESTION, "doc_ids": named}),
+            ("POST", f"/collections/{people.bob.ids['collection']}/documents", {"doc_ids": named}),
         ):
             answer = bob.request(method, path, json=body)
             assert answer.status_code == 404, f"{method} {path} {body}"
@@ -71,6 +72,28 @@ def test_a_document_bound_behind_the_apis_back_is_not_read(world: World, bob: ht
     again = bob.post(f"/conversations/{of_bob}/messages/{people.bob.ids['answer']}/regenerate")
     assert '"code":"no_documents"' in again.text
     assert people.canary not in again.text
+
+
+def test_a_collection_bound_behind_the_apis_back_is_not_read(world: World, bob: httpx.Client) -> None:
+    """Nor is a document of another's that stands in one's own."""
+    _, people = world
+    made = bob.post("/conversations/", json={"collection_id": people.bob.ids["collection"]}).json()["conversation_id"]
+    bound = "UPDATE conversations SET collection_id = ? WHERE conversation_id = ?"
+    written(world, bound, people.alice.ids["collection"], made)
+    asked = bob.post(f"/conversations/{made}/questions", json={"question": people.canary})
+    assert (asked.status_code, people.canary in asked.text) == (404, False)
+    written(world, bound, people.bob.ids["collection"], made)
+    inside = (people.bob.ids["collection"], people.alice.ids["document"])
+    written(world, "INSERT INTO collection_documents (collection_id, doc_id) VALUES (?, ?)", *inside)
+    try:
+        listed = bob.get("/documents/", params={"collection_id": people.bob.ids["collection"]}).text
+        found = bob.get("/search", params={"q": people.canary, "collection_id": people.bob.ids["collection"]}).text
+        asked = bob.post(f"/conversations/{made}/questions", json={"question": people.canary})
+        for shown in (listed, found, asked.text):
+            assert people.alice.ids["document"] not in shown
+            assert people.canary not in shown.replace(f'"{people.canary}"', "")
+    finally:
+        written(world, "DELETE FROM collection_documents WHERE collection_id = ? AND doc_id = ?", *inside)
 
 
 def test_a_message_hung_below_a_foreign_one_shows_nothing_of_it(world: World, bob: httpx.Client) -> None:

@@ -41,6 +41,7 @@ def test_nothing_that_the_description_allows_or_forbids_breaks_the_server(
                 {
                     "doc_id": at.ids["document"],
                     "collection_id": at.ids["collection"],
+                    "batch_id": at.ids["batch"],
                     "conversation_id": at.ids["conversation"],
                     "message_id": at.ids["answer"],
                     "run_id": at.ids["run"],

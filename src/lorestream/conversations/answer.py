@@ -15,7 +15,7 @@ from lorestream.admission import Admission, Ticket
 from lorestream.conversations import citations, prompt
 from lorestream.conversations.models import Begun, Question, Turn
 from lorestream.conversations.store import MessageStore
-from lorestream.errors import Busy, Gone, Internal, LimitReached, RunFailed
+from lorestream.errors import Busy, Gone, Internal, LimitReached, NoDocuments, NotFound, RunFailed
 from lorestream.providers.base import NO_ANSWER, ChatModel, Delta, Finish, Generation, Prompt, PromptPassage
 from lorestream.providers.catalogue import Catalogue
 from lorestream.retrieval.models import Passage
@@ -193,9 +193,12 @@ class _Answering:
         question = self._question
         before = self._begun.history[-CONTEXT_QUESTIONS:]
         context = " ".join(turn.question[:CONTEXT_CHARACTERS] for turn in before)
-        self._passages = await self._answers.retrieval.search(
-            self._owner_id, question.text, question.k, question.doc_ids, context or None, question.collection_id
-        )
+        try:
+            self._passages = await self._answers.retrieval.search(
+                self._owner_id, question.text, question.k, question.doc_ids, context or None, question.collection_id
+            )
+        except NotFound as gone:  # the collection, since the question was stored
+            raise NoDocuments(gone.message) from gone
         self._retrieval_ms = _ms_since(began)
         return [_source(n, passage) for n, passage in enumerate(self._passages, 1)]
 

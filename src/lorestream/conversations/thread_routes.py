@@ -17,7 +17,7 @@ from lorestream.conversations.models import Conversation, Place, Question, Ratin
 from lorestream.conversations.routes import SettingsDep, event_stream
 from lorestream.conversations.threads import Conversations
 from lorestream.description import problems
-from lorestream.http import Body, decode_cursor, from_state, page_of
+from lorestream.http import Body, decode_cursor, from_state, not_blank, one_line, page_of
 from lorestream.streaming.events import MessageStatus
 from lorestream.streaming.runs import OnDisconnect
 
@@ -30,18 +30,8 @@ STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream"
 EXPORT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/markdown": {}, "application/json": {}}}}
 
 
-def _not_blank(text: str) -> str:
-    if not text.strip():
-        raise ValueError("needs at least one character that is not white space")
-    return text
-
-
-def _one_line(text: str) -> str:
-    return " ".join(_not_blank(text).split())
-
-
-QuestionText = Annotated[str, Field(min_length=1, max_length=4000), AfterValidator(_not_blank)]
-Title = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_line)]
+QuestionText = Annotated[str, Field(min_length=1, max_length=4000), AfterValidator(not_blank)]
+Title = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(one_line)]
 DocIds = Annotated[list[Annotated[str, Field(min_length=1, max_length=64)]], Field(min_length=1, max_length=200)]
 CollectionId = Annotated[str, Field(min_length=1, max_length=64)]
 ModelName = Annotated[str, Field(min_length=1, max_length=256)]

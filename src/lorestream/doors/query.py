@@ -13,7 +13,7 @@ from lorestream.conversations.models import Question
 from lorestream.conversations.routes import AnswersDep, SettingsDep, event_stream, follow
 from lorestream.description import problems
 from lorestream.errors import LorestreamError, failure
-from lorestream.http import Body, client_ip, from_state, unless_gone
+from lorestream.http import Body, client_ip, from_state, not_blank, unless_gone
 from lorestream.limits import RateLimiter
 from lorestream.streaming.events import Done, Error, Fold
 from lorestream.streaming.runs import OnDisconnect, Reader
@@ -23,13 +23,7 @@ router = APIRouter(tags=["query"])
 LimiterDep = Annotated[RateLimiter, from_state("limiter")]
 
 
-def _not_blank(text: str) -> str:
-    if not text.strip():
-        raise ValueError("a question needs at least one character that is not white space")
-    return text
-
-
-QuestionText = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_not_blank)]
+QuestionText = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(not_blank)]
 Passages = Annotated[int, Field(ge=1, le=10)]
 DocId = Annotated[str, Field(min_length=1, max_length=64)]
 
