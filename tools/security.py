@@ -48,7 +48,7 @@ S12 A path in a request that reaches the file system.
     No request has a field that is opened.
 S13 A small file that unpacks to gigabytes, or is read for ever.
     Documents are read one by one in a child process with limits of memory, processor, time and files; what goes
-    over fails with its reason.
+    over fails with its reason. What a ZIP file of documents claims is bounded before it is unpacked, and held to then.
 S14 A Word document whose archive or whose XML is a bomb.
     Entries, sizes and ratio are looked at before unpacking, bytes are counted while it goes on, no tree of the
     whole is built, entities do not multiply.
