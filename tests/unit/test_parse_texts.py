@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lorestream.documents.formats import code, html, table, tree
-from lorestream.documents.parse import Parsed
+from lorestream.documents.parse import DocumentFailed, Parsed
 
 
 @pytest.fixture
@@ -40,10 +40,14 @@ def test_what_is_no_table_is_text(file: Path, text: str) -> None:
     assert table.parse(file) == Parsed(text)
 
 
-def test_a_wide_table_is_not_filled_up(file: Path) -> None:
-    wide = ",".join(map(str, range(20_000)))
+def test_a_wide_table_is_not_filled_up_and_a_wider_one_refused(file: Path) -> None:
+    wide = ",".join(map(str, range(10_000)))
     file.write_text(f"{wide}\n" + "1,2\n" * 20_000)
-    assert len(table.parse(file).text) < 600_000
+    assert len(table.parse(file).text) < 400_000
+    file.write_text(f"{wide},{wide}\n1,2\n")
+    with pytest.raises(DocumentFailed, match="16384 columns") as failed:
+        table.parse(file)
+    assert failed.value.code == "too_large"
 
 
 RECORD = {

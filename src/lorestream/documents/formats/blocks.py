@@ -12,6 +12,8 @@ Row = Sequence[str]
 PART_CHARACTERS = 500
 # Not if it is itself long.
 MAX_REPEATED = 250
+# As many as a sheet of Excel has; no passage of a wider table says anything.
+MAX_COLUMNS = 16_384
 # Rows that are looked at to tell a table's title from its header.
 _LOOK_AHEAD = 50
 
@@ -89,9 +91,15 @@ def sheet(out: Blocks, rows: Iterable[Row]) -> None:
 
     Rows are neither cut nor filled up, so that a wide one costs no more than itself.
     """
-    for full, group in itertools.groupby(rows, key=any):
+    for full, group in itertools.groupby(map(_bounded, rows), key=any):
         if full:
             _table_in_parts(out, group)
+
+
+def _bounded(row: Row) -> Row:
+    if len(row) > MAX_COLUMNS:
+        raise DocumentFailed("too_large", f"A table of the file has more than {MAX_COLUMNS} columns.")
+    return row
 
 
 def _table_in_parts(out: Blocks, rows: Iterator[Row]) -> None:
