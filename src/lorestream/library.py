@@ -98,7 +98,7 @@ class Library:
         self.reranker = CrossEncoder(settings.reranker) if settings.reranker else None
         self.retrieval = Retrieval(
             self.db, self.index, self.embedders, settings.relevance_floor,
-            reranker=self.reranker, rerank_candidates=settings.rerank_candidates,
+            integrity=self.documents.integrity, reranker=self.reranker, rerank_candidates=settings.rerank_candidates,
         )  # fmt: skip
         self.catalogue = Catalogue(settings, self.embedder)
         store = MessageStore(self.db)

@@ -130,7 +130,7 @@ async def desk(data_dir: Path, **settings: Any) -> AsyncIterator[Desk]:
             index,
             embedder,
             documents,
-            Retrieval(db, index, Embedders(embedder), chosen.relevance_floor),
+            Retrieval(db, index, Embedders(embedder), chosen.relevance_floor, integrity=documents.integrity),
             quotas,
         )
     finally:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from lorestream.db import Database
+from lorestream.documents.integrity import Integrity
 from lorestream.errors import LorestreamError, NoDocuments, Rebuilding, RetrievalFailed
 from lorestream.index.base import VectorIndex
 from lorestream.providers.base import Reranker, Vectors
@@ -44,19 +45,21 @@ class Retrieval:
         embedders: Embedders,
         relevance_floor: float,
         *,
+        integrity: Integrity | None = None,
         reranker: Reranker | None = None,
         rerank_candidates: int = 30,
         dense_weight: float = rank.DENSE_WEIGHT,
     ) -> None:
         """Take what it searches with; ``relevance_floor`` 0 keeps every passage, 1 none.
 
-        ``dense_weight`` is the share of the vectors in the score, the full text has the rest: 1 and 0 are for
-        comparisons.
+        ``integrity`` is asked before the vectors are, so that none is silently missing. ``dense_weight`` is the share
+        of the vectors in the score, the full text has the rest: 1 and 0 are for comparisons.
         """
         self._db = db
         self._index = index
         self._embedders = embedders
         self._relevance_floor = relevance_floor
+        self._integrity = integrity
         self._reranker = reranker
         self._rerank_candidates = rerank_candidates
         self._dense_weight = dense_weight
@@ -164,8 +167,11 @@ class Retrieval:
         with clock.measuring("embed_ms"):
             if space not in asked.vectors:
                 asked.vectors[space] = await self._embedders.embed(space, asked.text)
+        vector = asked.vectors[space]
         with clock.measuring("dense_ms"):
-            hits = await self._index.search(owner_id, space, asked.vectors[space], CANDIDATES, scope.versions)
+            if self._integrity:
+                await self._integrity.check(owner_id, {space: len(vector)})
+            hits = await self._index.search(owner_id, space, vector, CANDIDATES, scope.versions)
         return {hit.chunk_id: hit.distance for hit in hits}
 
     async def _lexical(self, owner_id: str, question: str, scope: Scope, clock: _Clock) -> dict[int, float]:
