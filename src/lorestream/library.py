@@ -125,7 +125,7 @@ class Library:
         self.feedback = Feedback(self.db)
         self.personal_data = PersonalData(
             self.accounts, self.keys, self.users, self.watch, self.conversations, self.documents,
-            self.collections, self.audit, settings.audit_days,
+            self.collections, self.batches, self.audit, settings.audit_days,
         )  # fmt: skip
         self._store = store
         self._closing = AsyncExitStack()

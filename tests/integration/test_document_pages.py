@@ -169,5 +169,9 @@ async def test_pictures_are_kept_while_there_is_room(monkeypatch: pytest.MonkeyP
     for number in (40, 50, 40, 30, 40, 50, 101, 101, 40):
         assert len(await images.get("ann", Path("x"), Picture("0" * 64, number, 300))) == number
     assert drawn == [40, 50, 30, 50, 101, 101]
+    await images.get("ann", Path("x"), Picture("another", 10, 300))
+    images.forget("0" * 64)
+    assert images._kept == {Picture("another", 10, 300): bytes(10)}
+    assert images._kept_bytes == 10
     with pytest.raises(Conflict, match="too long"):
         await images.get("ann", Path("x"), Picture("0" * 64, 13, 300))

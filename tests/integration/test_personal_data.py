@@ -79,12 +79,7 @@ def live_fully(server: RunningServer, email: str, canary: str) -> tuple[str, dic
         assert client.post(f"/conversations/{made}/questions", json=question).status_code == 200
         assert client.post("/query/", json=question).status_code == 200
         assert client.post("/auth/keys", json={"name": canary, "scopes": ["read"]}).status_code == 201
-        with closing(sqlite3.connect(server.data_dir / "lorestream.db", timeout=10)) as database, database:
-            database.execute(
-                "INSERT INTO batches (batch_id, owner_id, name, status, next_entry, refused, created_at) "
-                "VALUES (?, ?, ?, 'done', 0, '[]', '2026-01-01')",
-                (f"batch of {canary}", user_id, canary),
-            )
+        assert client.post("/batches/", json={"name": f"Sent by {canary}"}).status_code == 201
         client.post("/auth/refresh", headers={"Cookie": _cookie(server, email)})
     return user_id, login
 
@@ -222,6 +217,7 @@ def test_the_export_holds_everything_of_its_user_and_nothing_of_others(reader_se
     assert [message["role"] for message in thread["messages"]] == ["user", "assistant"]
     assert len(json.loads(contents["questions.json"])) == 2
     manifest = json.loads(contents["documents/manifest.json"])
+    assert [one["name"] for one in json.loads(contents["batches.json"])] == ["Sent by xylophone"]
     collections = json.loads(contents["collections.json"])
     assert [one["name"] for one in collections] == ["Those of xylophone"]
     assert collections[0]["doc_ids"] == [one["doc_id"] for one in manifest if one["filename"] == "second.txt"]

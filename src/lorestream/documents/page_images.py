@@ -22,9 +22,9 @@ KEPT_BYTES = 64 * 1024 * 1024
 
 
 class Picture(NamedTuple):
-    """What a picture is of: the file's hash, the number of the page (from 1), the width in pixels."""
+    """What a picture is of: the document, the number of the page (from 1), the width in pixels."""
 
-    sha256: str
+    doc_id: str
     number: int
     width: int
 
@@ -59,6 +59,11 @@ class PageImages:
                 raise (NotFound if failed.code == "no_page" else Conflict)(failed.message) from failed
         self._keep(picture, image)
         return image
+
+    def forget(self, doc_id: str) -> None:
+        """Drop the pictures of a document that is deleted."""
+        for picture in [picture for picture in self._kept if picture.doc_id == doc_id]:
+            self._kept_bytes -= len(self._kept.pop(picture))
 
     @asynccontextmanager
     async def _place(self, owner_id: str) -> AsyncIterator[None]:

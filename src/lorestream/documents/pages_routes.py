@@ -83,7 +83,7 @@ async def get_page_image(
 ) -> Response:
     """A page of a PDF as it is shown, as a PNG so many pixels wide."""
     picture, path = await documents.picture(user.user_id, doc_id, number, width)
-    tag = f'"{picture.sha256[:32]}-{number}-{width}"'
+    tag = f'"{doc_id}-{number}-{width}"'
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     if if_none_match and tag in if_none_match:
         return Response(status_code=304, headers=headers)

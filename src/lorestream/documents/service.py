@@ -263,7 +263,7 @@ class Documents:
         document, path = await self.file(owner_id, doc_id)
         if document.media_type != PDF:
             raise Conflict("Only a PDF has pages that can be shown as pictures.")
-        return Picture(document.sha256, number, width), path
+        return Picture(document.doc_id, number, width), path
 
     async def chunk(self, owner_id: str, doc_id: str, chunk_index: int) -> StoredChunk:
         """One passage. Raises NotFound."""
@@ -325,12 +325,17 @@ class Documents:
             begun = await store.begin_deletion(session, owner_id, doc_id)
         if not begun:
             raise NotFound("There is no such document.")
+        self.page_images.forget(doc_id)
         self._queue.nudge()
         await self._remove(owner_id, doc_id)
         self._queue.report(doc_id)
 
     async def delete_all(self, owner_id: str) -> None:
         """Delete everything of an owner, for the deletion of an account."""
+        async with self._db.write() as session:
+            batch_ids = await store.delete_groups(session, owner_id)
+        for batch_id in batch_ids:  # from now on nothing is unpacked any more
+            await asyncio.to_thread((self._uploads / f"{batch_id}{ARCHIVE_SUFFIX}").unlink, missing_ok=True)
         async with self._db.read() as session:
             doc_ids = await store.owned_ids(session, owner_id)
         for doc_id in doc_ids:
@@ -338,10 +343,7 @@ class Documents:
                 await store.begin_deletion(session, owner_id, doc_id)
             await self._remove(owner_id, doc_id)
         async with self._db.write() as session:
-            batch_ids = await store.delete_groups(session, owner_id)
             await self._index.remove_owner(session, owner_id)
-        for batch_id in batch_ids:
-            await asyncio.to_thread((self._uploads / f"{batch_id}{ARCHIVE_SUFFIX}").unlink, missing_ok=True)
 
     async def owners(self) -> set[str]:
         """Everybody who has documents, also such that are being deleted, batches or collections."""

@@ -20,6 +20,7 @@ from lorestream.conversations import export as exported
 from lorestream.conversations.thread_routes import message_view, whole
 from lorestream.conversations.threads import Conversations
 from lorestream.db import now
+from lorestream.documents.batches import Batches
 from lorestream.documents.collections import Collections
 from lorestream.documents.models import Document
 from lorestream.documents.service import Documents
@@ -36,6 +37,7 @@ account.json             your account, where you are logged in, your API keys (n
 conversations/           each as JSON (everything) and as Markdown (its newest branch)
 questions.json           what you asked outside conversations
 collections.json         your collections, each with the ids of its documents
+batches.json             what you uploaded together, and which of its files were refused
 documents/               the original files; manifest.json tells the name and type of each
 """
 
@@ -51,6 +53,7 @@ class Export:
         conversations: Conversations,
         documents: Documents,
         collections: Collections,
+        batches: Batches,
     ) -> None:
         """No I/O."""
         self._user = user
@@ -59,6 +62,7 @@ class Export:
         self._conversations = conversations
         self._documents = documents
         self._collections = collections
+        self._batches = batches
         self._sink = _Sink()
         self._zip = zipfile.ZipFile(self._sink, "w", zipfile.ZIP_DEFLATED)
 
@@ -69,6 +73,7 @@ class Export:
             self._threads(),
             self._asked(),
             self._named_sets(),
+            self._sent_together(),
             self._manifest(),
             self._originals(),
         ):
@@ -126,6 +131,16 @@ class Export:
                 yield [{**_named(one, "collection_id", "name", "created_at"), "doc_ids": inside}]
 
         async for piece in self._list("collections.json", pages()):
+            yield piece
+
+    async def _sent_together(self) -> AsyncGenerator[bytes, None]:
+        async def pages() -> AsyncIterator[list[Any]]:
+            after: tuple[datetime, str] | None = None
+            while page := await self._batches.page(self._user.user_id, PAGE, after):
+                yield [_named(one, "batch_id", "name", "status", "refused", "created_at") for one in page]
+                after = (page[-1].created_at, page[-1].batch_id)
+
+        async for piece in self._list("batches.json", pages()):
             yield piece
 
     async def _manifest(self) -> AsyncGenerator[bytes, None]:

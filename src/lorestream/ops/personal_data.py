@@ -21,6 +21,7 @@ from lorestream.accounts.users import Actor, Users
 from lorestream.accounts.watch import Watch
 from lorestream.conversations.threads import Conversations
 from lorestream.db import now
+from lorestream.documents.batches import Batches
 from lorestream.documents.collections import Collections
 from lorestream.documents.service import Documents
 from lorestream.errors import RateLimited
@@ -43,6 +44,7 @@ class PersonalData:
         conversations: Conversations,
         documents: Documents,
         collections: Collections,
+        batches: Batches,
         audit: Audit,
         audit_days: int,
     ) -> None:
@@ -54,6 +56,7 @@ class PersonalData:
         self._conversations = conversations
         self._documents = documents
         self._collections = collections
+        self._batches = batches
         self._audit = audit
         self._audit_days = audit_days
         self._exporting: set[str] = set()
@@ -79,9 +82,8 @@ class PersonalData:
         self._exporting.add(user.user_id)
         try:
             await self._audit.record("account_exported", user_id=user.user_id, ip=ip)
-            yield Export(
-                user, self._accounts, self._keys, self._conversations, self._documents, self._collections
-            ).pieces()
+            parts = self._conversations, self._documents, self._collections, self._batches
+            yield Export(user, self._accounts, self._keys, *parts).pieces()
         finally:
             self._exporting.discard(user.user_id)
 
