@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -89,21 +88,13 @@ async def test_there_are_so_many_and_no_more(http: httpx.AsyncClient, monkeypatc
     assert (await http.post("/collections/", json={"name": "three"})).status_code == 409
 
 
-@pytest.mark.parametrize(
-    ("path", "body"),
-    [
-        ("/collections/", {"name": ""}),
-        ("/collections/", {"name": " \n "}),
-        ("/collections/", {"name": "a\0b"}),
-        ("/collections/", {"name": "x" * 101}),
-        ("/collections/", {"name": "x", "owner_id": "y"}),
-        ("/collections/x/documents", {"doc_ids": []}),
-        ("/collections/x/documents", {"doc_ids": ["x"] * 1001}),
-        ("/collections/x/documents", {"doc_ids": [""]}),
-    ],
-)
-async def test_what_makes_no_sense_is_422(http: httpx.AsyncClient, path: str, body: dict[str, Any]) -> None:
-    assert (await http.post(path, json=body)).status_code == 422
+async def test_what_makes_no_sense_is_422(http: httpx.AsyncClient) -> None:
+    for name in ("", " \n ", "a\0b", "x" * 101):
+        assert (await http.post("/collections/", json={"name": name})).status_code == 422, repr(name)
+    for body in ({"name": "x", "owner_id": "y"}, {"name": 1}, {}):
+        assert (await http.post("/collections/", json=body)).status_code == 422, body
+    for doc_ids in ([], ["x"] * 1001, [""], ["x" * 65], "x"):
+        assert (await http.post("/collections/x/documents", json={"doc_ids": doc_ids})).status_code == 422
 
 
 async def test_what_is_anothers_is_what_is_nowhere(at: Desk, http: httpx.AsyncClient) -> None:
