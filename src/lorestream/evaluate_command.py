@@ -231,7 +231,8 @@ def _kept(asked: _Asked, settings: Settings, corpus: Corpus, k: int, model: str 
 def _configuration(settings: Settings, corpus: Corpus, k: int, model: str | None) -> dict[str, str]:
     """What the results depend on, in words."""
     names = (
-        "chunk_tokens", "chunk_overlap_tokens", "relevance_floor", "reranker", "temperature", "max_output_tokens",
+        "chunk_tokens", "chunk_overlap_tokens", "dense_weight", "relevance_floor", "reranker", "temperature",
+        "max_output_tokens",
         *settings.model_fields_set,
     )  # fmt: skip
     hidden = {"data_dir", "model", "openai_api_key", "redis_url", "openai_base_url", "ollama_url"}

@@ -97,7 +97,7 @@ class Library:
         self.embedders = Embedders(self.embedder, partial(build_embedder, settings))
         self.reranker = CrossEncoder(settings.reranker) if settings.reranker else None
         self.retrieval = Retrieval(
-            self.db, self.index, self.embedders, settings.relevance_floor,
+            self.db, self.index, self.embedders, settings.relevance_floor, dense_weight=settings.dense_weight,
             integrity=self.documents.integrity, reranker=self.reranker, rerank_candidates=settings.rerank_candidates,
         )  # fmt: skip
         self.catalogue = Catalogue(settings, self.embedder)

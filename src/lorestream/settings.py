@@ -111,6 +111,9 @@ class Settings(BaseSettings):
         None, description="Folder of a cross-encoder (ONNX, with its tokenizer.json) that orders the best passages."
     )
     rerank_candidates: int = Field(30, ge=1, le=100, description="Passages that the reranker looks at.")
+    dense_weight: float = Field(
+        0.5, ge=0, le=1, description="Share of the vectors in a passage's score; the rest is full text's."
+    )
     relevance_floor: float = Field(
         0.31, ge=0, le=1, description="Passages less relevant than this are not used (0 uses all)."
     )

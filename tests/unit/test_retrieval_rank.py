@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lorestream.retrieval import rank
+from lorestream.settings import Settings
 
 NEAR = st.dictionaries(st.integers(1, 50), st.floats(0, 1), max_size=20)
 SCORES = st.dictionaries(st.integers(1, 50), st.floats(-1, 30), max_size=20)
@@ -19,6 +20,7 @@ def test_every_candidate_has_a_score_between_0_and_1(spaces: list[dict[int, floa
 
 
 def test_both_searches_count_the_same() -> None:
+    assert Settings.model_fields["dense_weight"].default == rank.DENSE_WEIGHT
     scores = rank.fuse([{1: 0.8, 2: 0.0, 3: 0.8, 4: 0.0}], {1: 10.0, 2: 10.0})
     assert scores == {1: 1.0, 2: 0.5, 3: 0.5, 4: 0.0}
     assert rank.order(scores) == [1, 2, 3, 4]
