@@ -18,7 +18,7 @@ export function SearchField({ label, words, maxLength = 200, onChange, ...rest }
         type="search"
         value={words}
         maxLength={maxLength}
-        placeholder="Search"
+        placeholder={label}
         onChange={(event) => onChange(event.currentTarget.value)}
         {...rest}
       />

@@ -72,7 +72,9 @@ export function BatchCard({ watched, shipment, silent, intake: { uploads, watch 
       </div>
       {open && share !== null && <ProgressBar value={share} label={`Progress of ${name}`} />}
       <p className={styles.line} data-testid="batch-line">
-        {open || !batch ? describeBatch(batch, shipment).join(" · ") : finished(batch)}
+        {open || !batch
+          ? describeBatch(batch, shipment).join(" · ")
+          : finished(batch, refusedOf(batch, shipment).length)}
       </p>
       {open &&
         watched?.atWork.slice(0, SHOWN_AT_WORK).map((document) => (
@@ -87,9 +89,13 @@ export function BatchCard({ watched, shipment, silent, intake: { uploads, watch 
             : `No news for ${quiet} s; still waiting.`}
         </p>
       )}
-      <p role="alert" className={styles.problem}>
-        {problem ?? shipment?.problem?.message} <RetryNote at={shipment?.problem?.retryAt ?? null} />
-      </p>
+      <div role="alert" className={styles.problem}>
+        {(problem ?? shipment?.problem) && (
+          <p>
+            {problem ?? shipment?.problem?.message} <RetryNote at={shipment?.problem?.retryAt ?? null} />
+          </p>
+        )}
+      </div>
       {shipment && (
         <div className={styles.ways}>
           {shipment.problem?.atLimit && <Button onClick={onShowLimits}>See your limits</Button>}
@@ -105,20 +111,27 @@ export function BatchCard({ watched, shipment, silent, intake: { uploads, watch 
   );
 }
 
-const finished = (batch: Batch): string => `${batch.status === "cancelled" ? "Cancelled: " : ""}${outcome(batch)}.`;
+const finished = (batch: Batch, refused: number): string =>
+  `${batch.status === "cancelled" ? "Cancelled: " : ""}${outcome(batch, refused)}.`;
+
+/** What became no document: refused on its way, which this page knows, or out of a ZIP file, which the server knows. */
+function refusedOf(batch: Batch | null, shipment: Shipment | null): Shipment["refused"] {
+  const byName = new Map([...(shipment?.refused ?? []), ...(batch?.refused ?? [])].map((one) => [one.name, one]));
+  return [...byName.values()];
+}
 
 /** What became no searchable document, each with its reason. */
 function Failures({ batch, shipment }: Pick<Props, "shipment"> & { batch: Batch | null }) {
   const [open, setOpen] = useState(false);
-  const refused = new Map([...(shipment?.refused ?? []), ...(batch?.refused ?? [])].map((one) => [one.name, one]));
-  const count = refused.size + (batch?.failed ?? 0);
+  const refused = refusedOf(batch, shipment);
+  const count = refused.length + (batch?.failed ?? 0);
   if (count === 0) return null;
   return (
     <details className={styles.failures} onToggle={(event) => setOpen(event.currentTarget.open)}>
       <summary data-testid="batch-failures">{plural(count, "file")} could not be read</summary>
       {open && (
         <ul>
-          {[...refused.values()].slice(0, SHOWN_FAILURES).map(({ name, message }) => (
+          {refused.slice(0, SHOWN_FAILURES).map(({ name, message }) => (
             <Failure key={name} name={name} message={message} />
           ))}
           {batch && batch.failed > 0 && <FailedDocuments batch={batch} />}

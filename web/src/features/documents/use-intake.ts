@@ -61,7 +61,7 @@ function connect(client: QueryClient): Intake {
         if (documents.some(({ batch_id: id }) => id !== null)) refresh();
       },
       onSettled: (batch) => {
-        announce(`${batch.name}: ${outcome(batch)}.`);
+        announce(`${batch.name}: ${outcome(batch, batch.refused.length)}.`);
         refreshLists(client);
         void client.invalidateQueries({ queryKey: ["collections"] });
       },

@@ -4,6 +4,8 @@ export interface Part {
 }
 
 const WORD = /[\p{L}\p{N}]+/gu;
+/** Words that say little stand everywhere: they are marked only where nothing longer is looked for. */
+const MIN_TELLING = 4;
 /** Endings by which forms of a word differ; shorter words must be the same. */
 const MIN_STEM = 4;
 const MAX_ENDING = 3;
@@ -12,7 +14,9 @@ const fold = (word: string): string => word.normalize("NFKD").replaceAll(/\p{M}/
 
 /** A text in parts, the words of the query and their nearest forms marked. For the eye: what was found is the passage. */
 export function marked(text: string, query: string): Part[] {
-  const wanted = [...query.matchAll(WORD)].map(([word]) => fold(word));
+  const words = [...query.matchAll(WORD)].map(([word]) => fold(word));
+  const telling = words.filter((word) => word.length >= MIN_TELLING || /\d/.test(word));
+  const wanted = telling.length > 0 ? telling : words;
   const parts: Part[] = [];
   let last = 0;
   for (const { 0: word, index } of text.matchAll(WORD)) {
