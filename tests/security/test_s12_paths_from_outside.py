@@ -38,14 +38,16 @@ def assert_nothing_got_out(at: Tried, content: bytes) -> None:
 
 def test_no_field_is_made_for_a_path(at: Tried) -> None:
     suspects = {(str(route), one.name) for route in at.routes for one in route.fields if LIKE_A_PATH.search(one.name)}
-    assert suspects == {("POST /documents/", "file")}, "the file of the upload, whose name is only shown"
+    uploads = {("POST /documents/", "file"), ("POST /batches/archives", "file")}
+    assert suspects == uploads, "the files of uploads, whose names are only shown"
 
 
 def test_paths_in_every_text_of_every_route_lead_nowhere(at: Tried) -> None:
+    """All of them in the path of a request; half of them in any other text, the other half in the next one."""
     tried = 0
     for route in at.routes:
-        for one in texts(route):
-            for probe in probes(at):
+        for number, one in enumerate(texts(route)):
+            for probe in probes(at) if one.where == "path" else probes(at)[number % 2 :: 2]:
                 value = probe.replace("\0", "%00") if one.where == "path" else probe
                 if one.where == "header":
                     value = value.replace("\0", "")
