@@ -26,16 +26,21 @@ from tests.fakes import files
 # A device so fine that PDFium's whole numbers do not matter.
 PIXELS = 1_000_000
 STYLE = "body{font:12px serif} .c{columns:3} td{border:1px solid} .r{writing-mode:vertical-rl} @page{size:A5}"
+STYLE += " table{border-collapse:collapse}"
 LOREM = "The crane lifts crates of all sizes; efficient offices file five first-class affidavits. "
 PRINTED = f"""<!DOCTYPE html><meta charset=utf-8><title>Crane book</title><style>{STYLE}</style>
 <h1>Über das Heben — 起重机</h1><div class=c lang=en style="hyphens:manual">{LOREM * 12}extraordi&shy;narily
 incompre&shy;hensi&shy;bilities {"counterrevolution&shy;ary&shy;ism " * 20}</div>
-<table>{"".join(f"<tr><td>{n}<td>{n * 37} kg<td>North|South {n}" for n in range(12))}</table>
+<table>{"".join(f"<tr><td>{n}<td>{n * 37} kg<td>North|South {n}" for n in range(7))}</table>
+<p>Between.</p><table><tr><td colspan=2>Both<td rowspan=2>Tall</tr><tr><td>a<td>b c</tr><tr><td>d<td>e<td>f|g</table>
+<p>After.</p><div style="border:1px solid">A frame.</div>
 <p dir=rtl>הרמת משאות כבדים בנמל הישן: 48 טון, (Crane 7) בלבד. رافعة الميناء القديمة</p>
 <p>日本語のテキストです。これはテストです。 𝐁𝐨𝐥𝐝 𝐦𝐚𝐭𝐡 a<sup>12</sup>+b<sub>3</sub></p>
 <div class=r>Turned by a quarter.</div><p style="page-break-before:always">{LOREM * 30}</p>
 <p style="transform:rotate(30deg);margin:80px">Slanted words.</p><footer>1 A note at the foot.</footer>"""
-IGNORED = re.compile("[\\s\\x00-\\x1f\\x7f\ufffe\ufffd\u00ad\u2010-\u2015-]+")
+# White space, and what makes a table of rows.
+MARKUP = re.compile(r"\s|^\|( --- \|)+$|\\?\|", re.MULTILINE)
+IGNORED = re.compile("[\\s\\x00-\\x1f\\x7f\ufffe\ufffd\u00ad\u2010-\u2015|\\\\-]+")
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +60,10 @@ def test_what_a_browser_prints(printed: Path) -> None:
     assert "incomprehensibilities" in parsed.text
     assert "first-class" in parsed.text
     assert "counterrevolutionaryism" in parsed.text
+    assert (
+        "\n| 0 | 0 kg | North\\|South 0 |\n| --- | --- | --- |\n| 1 | 37 kg | North\\|South 1 |\n| 2 |" in parsed.text
+    )
+    assert "\n\n| Both |  | Tall |\n| --- | --- | --- |\n| a | b c |  |\n| d | e | f\\|g |\n\nAfter." in parsed.text
     assert wrong(printed, parsed) == []
 
 
@@ -112,7 +121,7 @@ def wrong(path: Path, parsed: Parsed) -> list[str]:
         start, end = chunk.start - page.start, chunk.end - page.start
         spans = [(max(word.start, start), min(word.end, end)) for word in words_of(page)]
         text = "".join(parsed.text[page.start + a : page.start + b] for a, b in spans if a < b)
-        if text != "".join(chunk.text.split()):
+        if MARKUP.sub("", text) != MARKUP.sub("", chunk.text):
             found.append(f"passage {chunk.index}: {text!r}, not {chunk.text!r}")
     document = pypdfium2.PdfDocument(path)
     return found + [problem for page in parsed.pages for problem in not_in_their_boxes(document, page, parsed.text)]

@@ -19,6 +19,8 @@ from tests.security.bombs import BOMBS, MIB
 
 MOST_MEMORY = 512 * MIB
 WITHIN_SECONDS = 30
+# Of what is packed one of each kind; S14 reads the others.
+PACKED, HERE = {".docx", ".pptx", ".xlsx", ".epub"}, {"thousand-to-one", "billion-laughs", "long-slide", "wide-rows"}
 # Far above what a request takes on a busy machine, and far below what a blocked server would take.
 SLOWEST_SECONDS = 5
 
@@ -74,7 +76,7 @@ async def asked_meanwhile(client: Client, over: asyncio.Event) -> list[float]:
 
 @pytest.mark.timeout(300)
 async def test_every_bomb_fails_alone(tmp_path: Path, models_dir: Path, measured: Callable[[str], None]) -> None:
-    made = {name: (ending, make()) for name, (ending, make, _) in BOMBS.items()}
+    made = {name: (ending, make()) for name, (ending, make, _) in BOMBS.items() if name in HERE or ending not in PACKED}
     async with (
         started_server(tmp_path / "data", models_dir) as server,
         user_of(server, "mallory@example.com") as mallory,

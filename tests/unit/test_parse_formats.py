@@ -185,7 +185,7 @@ def test_titles_that_say_nothing_are_none(file: Path, title: str) -> None:
     [
         (b"", "broken", "damaged"),
         (b"%PDF-1.4 and nothing", "broken", "damaged"),
-        (files.pdf([[], []]), "no_text", "2 pages but no text; it looks scanned"),
+        (files.pdf([[], []]), "no_text", "2 pages but no text, nor anything that is drawn"),
         (files.pdf([["x"]], encryption="password"), "encrypted", "password"),
     ],
 )

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pypdfium2
 import pypdfium2.raw as raw
 
 from lorestream.documents.formats import ocr as recognition
+from lorestream.documents.formats import ruled
 from lorestream.documents.formats.paper import HYPHEN, WORD, Edit, Frame, Place, Sheet, join_halves
 from lorestream.documents.formats.pdfium import opened
-from lorestream.documents.parse import DocumentFailed, Ocr, OnPage, Page, Parsed
+from lorestream.documents.parse import SHARES, DocumentFailed, Ocr, OnPage, Page, Parsed
 
 # More pages than this are not recognised: many hours.
 MAX_RECOGNISED = 2000
+# Of a page, in which lines are looked for.
+MAX_OBJECTS = 20_000
 # What PDFium gives for the sign HYPHEN when it is asked for one character.
 _SOFT = 2
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
 # A character beyond 16 bits, which PDFium counts as two; and a hyphen at the end of a line that it takes for another.
 _MENDED = re.compile("[\ud800-\udbff][\udc00-\udfff]|(?<=\\w)[\u2010\u00ad] ?\n(?=\\w)")
+# A word so many times as wide as so many characters are high has gaps in it.
+_WIDEST = 2.0
 _ENDS_SENTENCE = re.compile(r"[.!?:…。！？][\"'”’»)\]]*$")
 # A line of this share of the page's usual width that ends a sentence ends its paragraph.
 _SHORT_LINE = 0.85
@@ -54,11 +60,12 @@ def _sheet(document: pypdfium2.PdfDocument, number: int) -> Sheet:
         characters = _characters(textpage)
         left, bottom, right, top = page.get_bbox()
         frame = Frame(left, bottom, right, top, page.get_rotation())
-        sheet.write(
-            _CONTROL.sub(" ", characters.replace("\r\n", " \n").replace("\r", "\n")),
-            _words(textpage, characters, frame),
-        )
+        gaps: list[int] = []
+        text = _CONTROL.sub(" ", characters.replace("\r\n", " \n").replace("\r", "\n"))
+        sheet.write(text, _words(_Ruler(textpage), text, frame, gaps))
+        sheet.edit((gap, gap, " ") for gap in gaps)
         sheet.edit((*found.span(), _mended(found[0])) for found in _MENDED.finditer(sheet.text))
+        sheet.arrange(list(ruled.tables(_drawn(page, frame, sheet), sheet.points)))
         page.close()
     except pypdfium2.PdfiumError:
         return sheet
@@ -85,11 +92,18 @@ def _mended(found: str) -> str:
     return HYPHEN if found.endswith("\n") else found.encode("utf-16", "surrogatepass").decode("utf-16")
 
 
-def _words(textpage: pypdfium2.PdfTextPage, characters: str, frame: Frame) -> Iterator[tuple[int, int, Place]]:
-    ruler = _Ruler(textpage)
-    for found in WORD.finditer(_CONTROL.sub(" ", characters)):
+def _words(ruler: _Ruler, text: str, frame: Frame, gaps: list[int]) -> Iterator[tuple[int, int, Place]]:
+    """Each word and where it is; ``gaps`` gets the places where PDFium has taken several for one."""
+    for found in WORD.finditer(text):
         start, end = found.span()
-        yield start, end, frame.place(ruler.box(start, end))
+        left, bottom, right, top = box = ruler.box(start, end)
+        if right - left > _WIDEST * (top - bottom) * (end - start):
+            apart = ruler.gaps(start, end)
+            gaps += apart
+            for part in itertools.pairwise([start, *apart, end]):
+                yield *part, frame.place(ruler.box(*part))
+        else:
+            yield start, end, frame.place(box)
 
 
 class _Ruler:
@@ -103,7 +117,17 @@ class _Ruler:
             ctypes.cast(ctypes.byref(self._box, edge * ctypes.sizeof(ctypes.c_double)), pointer) for edge in range(4)
         )
 
-    def box(self, start: int, end: int) -> Sequence[float]:
+    def gaps(self, start: int, end: int) -> list[int]:
+        """The places where the next character is further away than the last one is high."""
+        boxes = [self._character(index) for index in range(start, end)]
+        pairs = enumerate(itertools.pairwise(boxes), start + 1)
+        return [place for place, (one, following) in pairs if following[0] - one[2] > max(one[3] - one[1], 1.0)]
+
+    def _character(self, index: int) -> list[float]:
+        raw.FPDFText_GetCharBox(self._page, index, self._left, self._right, self._bottom, self._top)
+        return self._box[:]
+
+    def box(self, start: int, end: int) -> list[float]:
         """The box around characters in the page's coordinates: left, bottom, right, top."""
         count = raw.FPDFText_CountRects(self._page, start, end - start)
         if count == 1:
@@ -114,11 +138,23 @@ class _Ruler:
             raw.FPDFText_GetRect(self._page, index, self._left, self._top, self._right, self._bottom)
             boxes.append(self._box[:])
         # Characters without extent have no rectangle.
-        for index in range(start, end if not boxes else start):
-            raw.FPDFText_GetCharBox(self._page, index, self._left, self._right, self._bottom, self._top)
-            boxes.append(self._box[:])
+        if not boxes:
+            boxes = [self._character(index) for index in range(start, end)]
         lefts, bottoms, rights, tops = zip(*boxes, strict=True)
-        return min(lefts), min(bottoms), max(rights), max(tops)
+        return [min(lefts), min(bottoms), max(rights), max(tops)]
+
+
+def _drawn(page: pypdfium2.PdfPage, frame: Frame, sheet: Sheet) -> Iterator[ruled.Place]:
+    """The boxes around lines and areas, those as large as the page left out."""
+    edges = [ctypes.c_float() for _ in range(4)]
+    pointers = [ctypes.byref(edge) for edge in edges]
+    across, down = (sheet.width or 0) / SHARES, (sheet.height or 0) / SHARES
+    for index in range(min(raw.FPDFPage_CountObjects(page), MAX_OBJECTS)):
+        drawn = raw.FPDFPage_GetObject(page, index)
+        if raw.FPDFPageObj_GetType(drawn) == raw.FPDF_PAGEOBJ_PATH and raw.FPDFPageObj_GetBounds(drawn, *pointers):
+            x0, y0, x1, y1 = frame.place([edge.value for edge in edges])
+            if x1 - x0 < SHARES or y1 - y0 < SHARES:
+                yield ruled.Place(x0 * across, y0 * down, x1 * across, y1 * down)
 
 
 def _recognise(document: pypdfium2.PdfDocument, sheets: list[Sheet], ocr: Ocr | None, on_page: OnPage) -> str:
