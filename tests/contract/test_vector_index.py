@@ -1,6 +1,7 @@
 """What every vector index promises; one suite for all implementations."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from lorestream.db import Database
+from lorestream.index import sqlite
 from lorestream.index.base import Sum, Vector, VectorIndex, Vectors, checksum, stored_bytes
 from lorestream.index.memory import MemoryIndex
 from lorestream.index.sqlite import SqliteIndex
@@ -181,6 +183,55 @@ async def test_sqlite_sees_what_another_process_wrote_and_only_what_was_committe
         await one.add(session, ALICE, "b", SPACE, [Vector(2, unit(1, 1))])
         assert [hit.chunk_id for hit in await other.search(ALICE, SPACE, unit(1), 5)] == [1]
     assert [hit.chunk_id for hit in await other.search(ALICE, SPACE, unit(1), 5)] == [1, 2]
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_sqlite_that_reads_what_came_knows_what_a_fresh_one_knows(db: Database, seed: int) -> None:
+    """Whatever was added, replaced and removed in between, of both spaces and another owner's as well."""
+    chosen, index, rows = random.Random(seed), SqliteIndex(db), random_units(400, seed)
+    stored: dict[int, tuple[str, str, str]] = {}
+    for step in range(40):
+        owner, version = chosen.choice([ALICE, ALICE, BOB]), f"{chosen.choice('abc')}:0"
+        space = SPACE if chosen.random() < 0.8 else OTHER
+        mine = [chunk_id for chunk_id, where in stored.items() if where == (owner, version, space)]
+        match chosen.choice(["add"] * 6 + ["replace", "remove"]):
+            case "remove":
+                async with db.write() as session:
+                    await index.remove(session, owner, version)
+                stored = {chunk_id: where for chunk_id, where in stored.items() if where[:2] != (owner, version)}
+            case "replace" if mine:
+                await add(db, index, owner, version, {chosen.choice(mine): rows[-step - 1]}, space)
+            case _:
+                ids = range(step * 8 + 1, step * 8 + 1 + chosen.randint(1, 7))
+                vectors = {i: rows[i] if chosen.random() < 0.95 else np.ones(3, dtype=np.float32) for i in ids}
+                await add(db, index, owner, version, vectors, space)
+                stored |= dict.fromkeys(ids, (owner, version, space))
+        fresh = SqliteIndex(db)
+        assert await index.held(ALICE, SPACE, DIMENSIONS) == await fresh.held(ALICE, SPACE, DIMENSIONS)
+        for versions in (None, ["a:0"], ["a:0", "b:0"]):
+            hits = await index.search(ALICE, SPACE, rows[0], 9, versions)
+            assert dict(hits) == pytest.approx(dict(await fresh.search(ALICE, SPACE, rows[0], 9, versions)), abs=1e-6)
+
+
+async def test_sqlite_reads_only_what_came(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = SqliteIndex(db)
+    read: list[bytes] = []
+
+    def counting(blob: bytes) -> int:
+        read.append(blob)
+        return 0
+
+    monkeypatch.setattr(sqlite, "crc32", counting)
+    rows = random_units(300)
+    await add(db, index, ALICE, "a:0", dict(enumerate(rows[:200], 1)))
+    before = await index._matrix(sqlite.Key(ALICE, SPACE, DIMENSIONS))
+    assert len(read) == 200
+    for number in range(200, 300, 10):
+        await add(db, index, ALICE, "b:0", dict(enumerate(rows[number : number + 10], number + 1)))
+        assert (await index.search(ALICE, SPACE, rows[number], 1))[0].chunk_id == number + 1
+    assert len(read) == 300
+    assert before.rows == 200
+    np.testing.assert_array_equal(before.filled.vectors, rows[:200])
 
 
 async def test_sqlite_keeps_its_memory_within_bounds(db: Database) -> None:

@@ -101,9 +101,15 @@ def checksum(stored: Iterable[bytes]) -> int:
 
 def nearest(chunk_ids: NDArray[np.int64], vectors: Vectors, query: Vectors, k: int) -> list[Hit]:
     """The ``k`` rows of ``vectors`` (n, dimensions) nearest to ``query``, nearest first, by exact comparison."""
+    if not len(chunk_ids):
+        return []
+    return best_of(chunk_ids, vectors @ query, k)
+
+
+def best_of(chunk_ids: NDArray[np.int64], cosines: Vectors, k: int) -> list[Hit]:
+    """The ``k`` chunks with the highest cosines, highest first."""
     if not len(chunk_ids) or k < 1:
         return []
-    cosines = vectors @ query
     best = np.argpartition(-cosines, k - 1)[:k] if k < len(cosines) else np.arange(len(cosines))
     best = best[np.argsort(-cosines[best], kind="stable")]
     distances = np.clip(1.0 - cosines[best], 0.0, 2.0)

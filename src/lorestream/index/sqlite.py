@@ -1,34 +1,42 @@
 """Vectors as BLOBs beside their chunks, searched by an exact scan of the owner's matrix.
 
 The matrix is kept in memory by the owner's revision, which every writing transaction raises, so that the writes of
-other processes are seen. Measured against approximate indexes at the sizes one machine holds: faster with an owner
-filter, and exact.
+other processes are seen; what only came to it is read alone, so that a search during an upload costs little more.
+Measured against approximate indexes at the sizes one machine holds: faster with an owner filter, and exact.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-import zlib
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 from weakref import WeakValueDictionary
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import LargeBinary, delete, update
+from sqlalchemy import LargeBinary, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from lorestream.db import BUSY_TIMEOUT_SECONDS, Base, Database
-from lorestream.index.base import Held, Hit, Sum, Vector, Vectors, nearest, stored_bytes
+from lorestream.index.base import Held, Hit, Sum, Vector, Vectors, best_of, nearest, stored_bytes
 
 CACHE_BYTES = 512 * 1024 * 1024
 ROWS_PER_READ = 2048
+# Rows of an owner's space with a higher chunk_id, by the index of owners and not by chunk_id, which all owners share.
+BEHIND = "FROM vectors WHERE owner_id = ? AND space = ? AND +chunk_id > ?"
+# Less than this part of the rows are copied before they are compared.
+FEW = 8
+# Room that a matrix is made with for what comes to it, as a share of what it holds.
+SPARE = 8
+# Replacing a chunk's vector raises the revision by this: then what is known of the owner is no part of what there is.
+REPLACED = 2**32
 
 
 class VectorRow(Base):
@@ -60,19 +68,37 @@ class Key(NamedTuple):
     dimensions: int
 
 
-class Matrix(NamedTuple):
-    """All vectors of one owner in one space: row i belongs to ``chunk_ids[i]``, of the version number ``of[i]``."""
+class Room(NamedTuple):
+    """Memory for rows: each has a chunk_id, the number of its version, and a vector."""
 
-    held: Held
     chunk_ids: NDArray[np.int64]
     of: NDArray[np.int32]
-    numbers: dict[str, int]
     vectors: Vectors
+
+
+class Matrix(NamedTuple):
+    """All vectors of one owner in one space: the first ``rows`` of ``room``.
+
+    They are never changed, so that a search may go on while others are put behind them. ``numbers`` are those of the
+    versions; ``stored`` counts the space's rows in the table, also those of another length.
+    """
+
+    held: Held
+    stored: int
+    rows: int
+    numbers: dict[str, int]
+    room: Room
 
     @property
     def nbytes(self) -> int:
         """The memory it holds."""
-        return self.vectors.nbytes + self.chunk_ids.nbytes + self.of.nbytes
+        return sum(array.nbytes for array in self.room)
+
+    @property
+    def filled(self) -> Room:
+        """The rows that are its own."""
+        chunk_ids, of, vectors = self.room
+        return Room(chunk_ids[: self.rows], of[: self.rows], vectors[: self.rows])
 
 
 class SqliteIndex:
@@ -103,8 +129,10 @@ class SqliteIndex:
             }
             for vector in vectors
         ]
+        newest = await session.scalar(select(func.max(VectorRow.chunk_id))) or 0
         await session.execute(statement.on_conflict_do_update(index_elements=["chunk_id"], set_=replaced), rows)
-        await self._changed(session, owner_id)
+        later = all(vector.chunk_id > newest for vector in vectors)
+        await self._changed(session, owner_id, by=1 if later else REPLACED)
 
     async def remove(self, session: AsyncSession, owner_id: str, version: str) -> None:
         """Remove every vector of a version in the caller's transaction."""
@@ -142,14 +170,18 @@ class SqliteIndex:
         """Forget the cached matrices."""
         self._cache.clear()
 
-    async def _changed(self, session: AsyncSession, owner_id: str) -> None:
+    async def _changed(self, session: AsyncSession, owner_id: str, by: int) -> None:
         await session.execute(
             insert(RevisionRow)
-            .values(owner_id=owner_id, revision=1)
-            .on_conflict_do_update(index_elements=["owner_id"], set_={"revision": RevisionRow.revision + 1})
+            .values(owner_id=owner_id, revision=by)
+            .on_conflict_do_update(index_elements=["owner_id"], set_={"revision": RevisionRow.revision + by})
         )
 
     async def _matrix(self, key: Key) -> Matrix:
+        # Shielded: who reads for a matrix writes behind the known one, and must be alone until that has ended.
+        return await asyncio.shield(asyncio.create_task(self._loaded(key)))
+
+    async def _loaded(self, key: Key) -> Matrix:
         lock = self._loading.setdefault(key, asyncio.Lock())
         async with lock:
             matrix = await asyncio.to_thread(_load, self._path, key, self._cache.get(key))
@@ -170,49 +202,78 @@ def _load(path: Path, key: Key, known: Matrix | None) -> Matrix:
         revision = row[0] if row else 0
         if known is not None and known.held.revision == revision:
             return known
-        return _read(connection, key, revision)
+        stored = _count(connection, key, 0)
+        if known is not None and known.held.revision // REPLACED == revision // REPLACED:
+            # Ids only grow: as many rows more as there are behind the newest one means that none is gone.
+            came = _count(connection, key, _newest(known))
+            if stored == known.stored + came:
+                return _read(connection, key, revision, stored, known)
+        return _read(connection, key, revision, stored, None)
 
 
-def _read(connection: sqlite3.Connection, key: Key, revision: int) -> Matrix:
+def _count(connection: sqlite3.Connection, key: Key, after: int) -> int:
+    asked = (key.owner_id, key.space, after)
+    return int(connection.execute(f"SELECT count(*) {BEHIND}", asked).fetchone()[0])
+
+
+def _read(connection: sqlite3.Connection, key: Key, revision: int, stored: int, known: Matrix | None) -> Matrix:
+    """The matrix of what is stored: ``known`` and the rows behind it, or read as a whole."""
+    at = known.rows if known else 0
+    room = _room(known, at + stored - known.stored if known else stored, key.dimensions)
+    numbers = dict(known.numbers) if known else {}
+    sums = [list(known.held.versions[name]) for name in numbers] if known else []
     # A vector of another length, damaged or of the embedder's last version, cannot be compared.
-    where = "FROM vectors WHERE owner_id = ? AND space = ? AND length(embedding) = ?"
-    scope = (key.owner_id, key.space, 4 * key.dimensions)
-    (count,) = connection.execute(f"SELECT count(*) {where}", scope).fetchone()
-    chunk_ids = np.empty(count, dtype=np.int64)
-    of = np.empty(count, dtype=np.int32)
-    checksums = np.empty(count, dtype=np.int64)
-    vectors = np.empty((count, key.dimensions), dtype=np.float32)
-    numbers: dict[str, int] = {}
-    cursor = connection.execute(f"SELECT chunk_id, version, embedding {where}", scope)
-    at = 0
+    cursor = connection.execute(
+        f"SELECT chunk_id, version, embedding {BEHIND} AND length(embedding) = ?",
+        (key.owner_id, key.space, _newest(known) if known else 0, 4 * key.dimensions),
+    )
     while rows := cursor.fetchmany(ROWS_PER_READ):
         ids, names, blobs = zip(*rows, strict=True)
         here = slice(at, at + len(rows))
-        chunk_ids[here] = ids
-        of[here] = [numbers.setdefault(name, len(numbers)) for name in names]
-        checksums[here] = [zlib.crc32(blob) for blob in blobs]
-        vectors[here] = np.frombuffer(b"".join(blobs), dtype="<f4").reshape(len(rows), key.dimensions)
+        room.chunk_ids[here] = ids
+        room.vectors[here] = np.frombuffer(b"".join(blobs), dtype="<f4").reshape(len(rows), key.dimensions)
+        room.of[here] = [numbers.setdefault(name, len(numbers)) for name in names]
+        sums += [[0, 0] for _ in range(len(numbers) - len(sums))]
+        for number, blob in zip(room.of[here].tolist(), blobs, strict=True):
+            sums[number][0] += 1
+            sums[number][1] += crc32(blob)
         at += len(rows)
-    return Matrix(Held(revision, _sums(of, checksums, numbers)), chunk_ids, of, numbers, vectors)
+    held = {name: Sum(count, total % 2**63) for name, (count, total) in zip(numbers, sums, strict=True)}
+    return Matrix(Held(revision, held), stored, at, numbers, room)
 
 
-def _sums(of: NDArray[np.int32], checksums: NDArray[np.int64], numbers: dict[str, int]) -> dict[str, Sum]:
-    """As ``base.checksum``: 2**31 vectors of one version do not reach 2**63."""
-    counts = np.bincount(of, minlength=len(numbers)).tolist()
-    totals = np.zeros(len(numbers), dtype=np.int64)
-    np.add.at(totals, of, checksums)
-    return {name: Sum(counts[number], int(totals[number])) for name, number in numbers.items()}
+def _newest(matrix: Matrix) -> int:
+    """The highest chunk_id, which those that come later exceed."""
+    return int(matrix.filled.chunk_ids.max(initial=0))
+
+
+def _room(known: Matrix | None, rows: int, dimensions: int) -> Room:
+    """Room for so many rows, beginning with the known ones: the same memory where that is enough."""
+    if known is not None and len(known.room.vectors) >= rows:
+        return known.room
+    size = rows if known is None else rows + rows // SPARE
+    made = Room(np.empty(size, np.int64), np.empty(size, np.int32), np.empty((size, dimensions), np.float32))
+    if known is not None:
+        made.chunk_ids[: known.rows], made.of[: known.rows], made.vectors[: known.rows] = known.filled
+    return made
 
 
 def _nearest(matrix: Matrix, query: Vectors, k: int, versions: Collection[str] | None) -> list[Hit]:
+    chunk_ids, of, vectors = matrix.filled
     if versions is None:
-        return nearest(matrix.chunk_ids, matrix.vectors, query, k)
-    wanted = [matrix.numbers[name] for name in versions if name in matrix.numbers]
-    rows = np.flatnonzero(np.isin(matrix.of, wanted))
-    return nearest(matrix.chunk_ids[rows], matrix.vectors[rows], query, k)
+        return nearest(chunk_ids, vectors, query, k)
+    wanted = np.zeros(len(matrix.numbers), dtype=bool)
+    wanted[[matrix.numbers[name] for name in versions if name in matrix.numbers]] = True
+    rows = np.flatnonzero(wanted[of])
+    if len(rows) <= len(of) // FEW:
+        return nearest(chunk_ids[rows], vectors[rows], query, k)
+    # To copy so many rows would take longer than to compare all.
+    cosines = (vectors @ query)[rows]
+    return best_of(chunk_ids[rows], cosines, k)
 
 
 def _distances(matrix: Matrix, query: Vectors, chunk_ids: Sequence[int]) -> dict[int, float]:
-    rows = np.flatnonzero(np.isin(matrix.chunk_ids, np.asarray(chunk_ids, dtype=np.int64)))
-    found = np.clip(1.0 - matrix.vectors[rows] @ query, 0.0, 2.0)
-    return dict(zip(matrix.chunk_ids[rows].tolist(), found.tolist(), strict=True))
+    known, _, vectors = matrix.filled
+    rows = np.flatnonzero(np.isin(known, np.asarray(chunk_ids, dtype=np.int64)))
+    found = np.clip(1.0 - vectors[rows] @ query, 0.0, 2.0)
+    return dict(zip(known[rows].tolist(), found.tolist(), strict=True))
