@@ -135,12 +135,14 @@ class _Writer:
     def word(self, number: int) -> None:
         """A word with what is before it; less of that where another word was before it."""
         gap = self._gap(number)
-        self._plain(gap if self._last == number - 1 else "\n" if "\n" in gap else " ")
+        if self._last != number - 1:
+            gap = "" if self._last < 0 else "\n" if "\n" in gap else " "
+        self._plain(gap)
         self._word(number)
 
     def table(self, rows: ruled.Cells) -> None:
         """A Markdown table, with the first row as its header."""
-        self._plain("\n\n")
+        self._plain("\n\n" if self._last >= 0 else "")
         rule = f"|{' --- |' * len(rows[0])}\n"
         for row in rows:
             self._plain("|")

@@ -198,7 +198,8 @@ def _paragraphs(text: str) -> Iterator[Edit]:
         kept, end = line.rstrip(), start + len(line)
         if len(kept) < len(line):
             yield start + len(kept), end, ""
-        if len(kept) < _SHORT_LINE * width and _ENDS_SENTENCE.search(kept) and end < len(text):
+        is_short = len(kept) < _SHORT_LINE * width and end < len(text) and text[end + 1 : end + 2] != "\n"
+        if is_short and _ENDS_SENTENCE.search(kept):
             yield end + 1, end + 1, "\n"
         start = end + 1
 
