@@ -6,11 +6,14 @@ from pathlib import Path
 
 import httpx
 import pypdfium2
+import pytest
 from playwright.async_api import Page, expect
 
 from tests.e2e.page import HANDBOOK, WAIT_MS, House, browsing, handbook, register, upload
 from tests.fakes.pdf import pdf_of_pages
 
+# On the loop of the shared server, whose model lives there.
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 # Where the marks lie on the picture of the page, in shares of it.
 MARKS = """
 () => {
