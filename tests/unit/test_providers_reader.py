@@ -9,6 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lorestream.conversations import citations
+from lorestream.documents.chunk import split
+from lorestream.documents.parse import Parsed
 from lorestream.providers.base import NO_ANSWER, Generation, Prompt, PromptPassage
 from lorestream.providers.reader import MAX_QUOTES, NOTICE, Reader
 from tests.fakes.embedder import WordEmbedder
@@ -119,3 +122,41 @@ async def test_only_a_bounded_number_of_sentences_is_embedded() -> None:
     async with asyncio.timeout(10):
         assert [batch async for batch in reader.stream(prompt, Generation())]
     assert len(embedder.seen) <= 100
+
+
+DOCUMENT = """# The Harbour
+
+The harbour of Östersund was built in 1887 — “the finest of the north,” as Dr. Berg wrote. It has 3 piers, e.g. the
+long one. Ships wait outside… sometimes for days! (Why? Nobody knows.)
+
+## Prices
+
+- A berth costs 25 € a night.
+- Water is free; electricity is 0,40 € per kWh.
+
+| pier | berths |
+| --- | --- |
+| long | 40 |
+
+東京の港は大きい。とても古い。
+
+1. Call the office. 2. Say when you come.
+"""
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.sampled_from([12, 20, 40, 80]),
+    st.sampled_from(["What does a berth cost?", "When was it built?", "東京の港は？"]),
+)
+def test_every_quotation_is_in_its_passage_of_a_document_and_wholly_supported(tokens: int, question: str) -> None:
+    chunks = split(Parsed(DOCUMENT), WordEmbedder().token_spans, max_tokens=tokens, overlap_tokens=tokens // 4)
+    for first in range(0, len(chunks), 4):
+        texts = [chunk.text for chunk in chunks[first : first + 4]]
+        assert all(text in DOCUMENT for text in texts)
+        said = asyncio.run(answer(question, *texts))
+        cited = citations.find(said, dict(enumerate(texts, 1)))
+        found = [(text, int(number)) for text, number in QUOTE.findall(said)]
+        assert len(found) == len(cited)
+        assert all(text in texts[number - 1] for text, number in found)
+        assert all(one.support == 1 for one in cited)
