@@ -21,6 +21,7 @@ from lorestream.errors import LorestreamError
 from lorestream.ingest_command import ingest_paths
 from lorestream.library import Library
 from lorestream.main import Server, server
+from lorestream.reindex_command import reindex_documents
 from lorestream.settings import Settings, cache_dir, unknown_variables
 from lorestream.terminal import ask_documents
 from lorestream.workers import Workers, until_orphaned
@@ -175,3 +176,15 @@ def doctor() -> None:
     settings = read_settings()
     with asyncio.Runner() as runner:
         sys.exit(runner.run(examine(settings, unknown_variables())))
+
+
+@app.command()
+def reindex(
+    everything: Annotated[bool, typer.Option("--all", help="Also what is indexed as it should be.")] = False,
+    data_dir: Annotated[Path | None, typer.Option(help="Where everything is kept; its server may run.")] = None,
+) -> None:
+    """Index documents anew for another embedder or passage size; they can be searched all the time."""
+    _configure_logging(logging.WARNING)
+    library = Library(read_settings(data_dir=data_dir))
+    with asyncio.Runner() as runner:
+        sys.exit(runner.run(reindex_documents(library, everything=everything)))

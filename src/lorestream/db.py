@@ -185,8 +185,10 @@ class Database:
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
         try:
-            # Made by us, because SQLite would let others read it; its -wal and -shm files take over the mode.
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+            # Made by us, because SQLite would let others read it; its -wal and -shm files take over the mode. Never
+            # opened where it is there: closing it would end SQLite's locks of this process, and spoil the file.
+            if not self.path.exists():
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
             with engine.execution_options(lorestream_write=True).connect() as connection:
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")

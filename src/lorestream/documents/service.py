@@ -319,6 +319,16 @@ class Documents:
         self._queue.nudge()
         return marked
 
+    async def waiting_for_reindex(self) -> int:
+        """How many documents are still to be indexed anew."""
+        async with self._db.read() as session:
+            return await jobs_store.count_wanted(session)
+
+    async def indexed_otherwise(self) -> int:
+        """How many ready documents are indexed in another way than now."""
+        async with self._db.read() as session:
+            return await jobs_store.count_others(session, *self._way)
+
     async def delete(self, owner_id: str, doc_id: str) -> None:
         """Delete a document with all that was made of it; invisible at once, gone on return. Raises NotFound."""
         async with self._db.write() as session:
@@ -374,8 +384,7 @@ class Documents:
         try:
             await self.integrity.check_all(self._embedder)
             self._queue.nudge()
-            async with self._db.read() as session:
-                others = await jobs_store.count_others(session, *self._way)
+            others = await self.indexed_otherwise()
         except Exception:
             log.exception("the index could not be examined")
             return
