@@ -4,4 +4,7 @@ A target is a module with ``SEEDS`` and ``one(data)``, which raises for what mus
 moment (tests/unit/test_fuzz_targets.py).
 """
 
-TARGETS = ("access_tokens", "chunking", "citations", "cursors", "docx", "ollama", "openai", "upload")
+TARGETS = (
+    "access_tokens", "chunking", "citations", "cursors", "docx", "ollama", "openai", "packed", "sheets", "streams",
+    "texts", "upload",
+)  # fmt: skip

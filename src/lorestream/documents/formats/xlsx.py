@@ -35,8 +35,10 @@ def parse(path: Path) -> Parsed:
                 if first := next(filter(any, rows), None):
                     out.add(one.title, level=1)
                     sheet(out, itertools.chain([first], rows))
-        except (AttributeError, TypeError, IndexError) as error:
-            raise ValueError("what openpyxl trips over in damaged workbooks") from error
+        except (DocumentFailed, MemoryError):
+            raise
+        except Exception as error:  # whatever openpyxl trips over in a damaged workbook
+            raise ValueError("not a workbook") from error
     return out.parsed(title)
 
 
