@@ -6,7 +6,6 @@ report its use to anybody.
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 from collections.abc import Sequence
@@ -18,8 +17,6 @@ from lorestream.errors import InvalidInput, ModelError
 from lorestream.providers.base import Embedder
 from lorestream.providers.catalogue import openai_endpoint
 from lorestream.settings import Settings
-
-log = logging.getLogger(__name__)
 
 INSTALL = "A judge needs ragas, which is not installed. Install it with: pip install 'lorestream[ragas]'"
 # What a judge may write; its answers are lists of short statements.
@@ -57,8 +54,8 @@ class RagasJudge:
             )
             relevant = await self._relevancy.ascore(user_input=question, response=answer)
         except Exception as error:
-            log.warning("the judge failed: %s", type(error).__name__)
-            raise ModelError("The judge failed: its model gave no judgement that could be read.") from error
+            what = type(error).__name__
+            raise ModelError(f"The judge gave no judgement that could be read ({what}); is its model there?") from error
         scores = {"faithfulness": float(faithful.value), "answer_relevancy": float(relevant.value)}
         return {name: score for name, score in scores.items() if math.isfinite(score)}
 

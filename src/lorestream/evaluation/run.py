@@ -110,7 +110,8 @@ async def run(
 ) -> None:
     """Ask what has not been asked, until ``stop``; ``model`` None searches and does not ask.
 
-    A question that fails is a result with an ``error``. Raises InvalidInput when nothing is there to be asked.
+    A question that fails is a result with an ``error``, and asked again the next time. Raises InvalidInput when nothing
+    is there to be asked.
     """
     if not corpus.named:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in corpus.failed[:3])
@@ -118,7 +119,8 @@ async def run(
     stopping = asyncio.create_task(stop.wait())
     try:
         for example in examples:
-            if example.key not in kept.results:
+            known = kept.results.get(example.key)
+            if known is None or known.error:
                 work = asyncio.create_task(_result(corpus, example, k, model, judge))
                 await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
                 if not work.done():
