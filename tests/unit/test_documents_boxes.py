@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from lorestream.documents.boxes import Box, boxes_of
 from lorestream.documents.models import StoredPage
-from lorestream.documents.parse import Word, pack_words
+from lorestream.documents.parse import SHARES, Word, pack_words, unpack_words
 
 
 def page(*words: tuple[float, float, float, float], start: int = 0) -> StoredPage:
@@ -36,6 +38,17 @@ TWO_LINES = ((0.1, 0.1, 0.2, 0.12), (0.21, 0.105, 0.3, 0.12), (0.1, 0.13, 0.2, 0
 def test_the_words_that_a_stretch_touches(start: int, end: int, expected: list[tuple[float, ...]]) -> None:
     assert rounded(boxes_of(page(*TWO_LINES), start, end)) == expected
     assert rounded(boxes_of(page(*TWO_LINES, start=1000), 1000 + start, 1000 + end)) == expected
+
+
+def test_of_a_page_of_very_many_words_those_touched_are_found() -> None:
+    chance = random.Random(1)
+    edges = [[chance.randrange(SHARES) / SHARES for _ in range(4)] for _ in range(20_000)]
+    many = [Word(2 * n, 2 * n + 1, *four) for n, four in enumerate(edges)]
+    packed = pack_words(many)
+    assert unpack_words(packed) == many
+    assert unpack_words(packed, 20_000, 20_010) == many[10_000:10_005]
+    assert unpack_words(packed, 39_999) == []
+    assert unpack_words(pack_words([])) == []
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,7 @@ class Box(NamedTuple):
 
 def boxes_of(page: StoredPage, start: int, end: int) -> list[Box]:
     """A box for every line, in reading order, of the words that ``text[start:end]`` touches on this page."""
-    first, last = start - page.start, end - page.start
-    touched = (word for word in unpack_words(page.words) if word.start < last and word.end > first)
+    touched = unpack_words(page.words, start - page.start, end - page.start)
     return _lines(touched, page.width / page.height)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import NamedTuple
@@ -67,6 +67,7 @@ MAX_TITLE_CHARACTERS = 300
 # Places on a page are kept in this many steps from edge to edge.
 SHARES = 65535
 _WORD = struct.Struct("<IIHHHH")
+_DEFLATED_BYTES = 16 * 1024
 _ZIP, _OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _UNICODE_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 # What cannot be stored, and what would hide text from people: tag characters, apart from those of flags, and overrides
@@ -190,10 +191,23 @@ def pack_columns(*columns: Sequence[int]) -> bytes:
     return zlib.compress(b"".join(map(_WORD.pack, *columns)) if columns else b"")
 
 
-def unpack_words(packed: bytes) -> list[Word]:
-    """The inverse of ``pack_words``."""
-    rows = _WORD.iter_unpack(zlib.decompress(packed))
-    return [Word(start, end, *(value / SHARES for value in box)) for start, end, *box in rows]
+def unpack_words(packed: bytes, first: int = 0, last: int = 2**32) -> list[Word]:
+    """The inverse of ``pack_words``: the words that touch the page's characters from ``first`` to before ``last``."""
+    return [
+        Word(start, end, *(value / SHARES for value in box))
+        for start, end, *box in _rows(packed)
+        if start < last and end > first
+    ]
+
+
+def _rows(packed: bytes) -> Iterator[tuple[int, ...]]:
+    """A piece at a time, because a page may have millions of words."""
+    inflater, rest = zlib.decompressobj(), b""
+    for at in range(0, len(packed), _DEFLATED_BYTES):
+        rest += inflater.decompress(packed[at : at + _DEFLATED_BYTES])
+        whole = len(rest) - len(rest) % _WORD.size
+        yield from _WORD.iter_unpack(rest[:whole])
+        rest = rest[whole:]
 
 
 def share(value: float) -> int:

@@ -65,6 +65,8 @@ class Documents:
         """Take what it works with. Originals are kept under the data directory in ``files``, named by doc_id."""
         self.files = settings.data_dir / "files"
         self.ingestor = Ingestor(db, index, embedder, self.files, settings)
+        # A page may have more words than it has room for: then its boxes are work, and never more than two such.
+        self._measuring = asyncio.Semaphore(2)
         self.page_images = PageImages(settings.parse_memory_bytes)
         self._uploads = settings.data_dir / "uploads"
         self._db = db
@@ -256,7 +258,8 @@ class Documents:
         await self._ready(owner_id, doc_id)
         async with self._db.read() as session:
             pages = await store.read_paper(session, owner_id, doc_id, start, end)
-        return await asyncio.to_thread(lambda: [(page, boxes_of(page, start, end)) for page in pages])
+        async with self._measuring:
+            return await asyncio.to_thread(lambda: [(page, boxes_of(page, start, end)) for page in pages])
 
     async def picture(self, owner_id: str, doc_id: str, number: int, width: int) -> tuple[Picture, Path]:
         """What ``page_images`` is asked for a picture of a page. Raises NotFound, Conflict for what is no PDF."""
