@@ -56,6 +56,7 @@ async def examine(settings: Settings, unknown: Sequence[str]) -> int:
         report.note("settings", f"{name} is not a setting of this version; it is ignored")
     _check_data_dir(report, settings.data_dir)
     _check_page(report)
+    _check_ocr(report, settings)
     await _check_question(report, settings)
     return int(report.failed)
 
@@ -76,6 +77,15 @@ def _check_page(report: _Report) -> None:
         report.good("page", "built")
     else:
         report.note("page", "not built; `make run` builds it (needs Node.js 20)")
+
+
+def _check_ocr(report: _Report, settings: Settings) -> None:
+    if settings.ocr == "off":
+        report.note("ocr", "off (LORESTREAM_OCR): scanned pages are not read")
+    elif found := shutil.which("tesseract"):
+        report.good("ocr", f"Tesseract, {found}")
+    else:
+        report.note("ocr", "no Tesseract: scanned pages are not read (on Debian and Ubuntu: apt install tesseract-ocr)")
 
 
 async def _check_question(report: _Report, settings: Settings) -> None:

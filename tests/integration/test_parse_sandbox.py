@@ -16,7 +16,20 @@ import psutil
 import pytest
 
 from lorestream.documents import sandbox
-from lorestream.documents.parse import DOCX, HTML, MARKDOWN, PDF, PLAIN, DocumentFailed, Parsed
+from lorestream.documents.parse import (
+    CODE,
+    CSV,
+    DOCX,
+    EPUB,
+    HTML,
+    JSON,
+    MARKDOWN,
+    PDF,
+    PLAIN,
+    PPTX,
+    DocumentFailed,
+    Parsed,
+)
 from lorestream.documents.sandbox import parse_file
 from tests.fakes import files
 
@@ -67,6 +80,16 @@ async def test_every_format_is_read(tmp_path: Path) -> None:
     path.write_bytes(files.pdf([["One."], ["Two."]]))
     assert [page.number for page in (await read(path, PDF)).pages] == [1, 2]
     assert (await read(files.docx(path, files.paragraph("Body.")), DOCX)).text == "Body."
+    path.write_text("a,b\n1,2\n")
+    assert (await read(path, CSV)).text == "| a | b |\n| --- | --- |\n| 1 | 2 |"
+    path.write_text('{"a": 1}')
+    assert [(await read(path, kind)).text for kind in (JSON, CODE)] == ["a: 1", '{"a": 1}']
+
+
+async def test_an_archive_is_read_as_what_it_is(tmp_path: Path) -> None:
+    """Whatever its name and its first bytes made of it."""
+    path = files.docx(tmp_path / "file", files.paragraph("Body."))
+    assert [(await read(path, kind)).text for kind in (PPTX, EPUB)] == ["Body.", "Body."]
 
 
 async def test_failures_of_readers_arrive_typed(tmp_path: Path) -> None:

@@ -160,8 +160,8 @@ def _lines(count: int) -> str:
 
 
 def long_slide() -> bytes:
-    """A slide of 800 000 paragraphs, whose tree would take gigabytes."""
-    text = _lines(20_000) * 40
+    """A slide of 440 000 paragraphs, whose tree would take gigabytes."""
+    text = _lines(20_000) * 22
     slide = f'<p:sld xmlns:p="{P}" xmlns:a="{A}"><p:sp><p:txBody>{text}</p:txBody></p:sp></p:sld>'
     return _docx(
         {
@@ -197,9 +197,9 @@ def _xlsx(sheet: str, strings: str = "") -> bytes:
 
 
 def wide_rows() -> bytes:
-    """Rows that say they begin in the first column and have their one cell in the last: 1.6 billion cells."""
+    """Rows that say they begin in the first column and have their one cell in the last: 300 million cells."""
     chance = random.Random(4)
-    rows = "".join(f'<row r="{n}"><c r="XFD{n}"><v>{chance.random()}</v></c></row>' for n in range(1, 100_000))
+    rows = "".join(f'<row r="{n}"><c r="XFD{n}"><v>{chance.random()}</v></c></row>' for n in range(1, 20_000))
     return _xlsx(f'<dimension ref="A1:XFD1048576"/><sheetData>{rows}</sheetData>')
 
 
@@ -210,9 +210,9 @@ def last_cell() -> bytes:
 
 
 def shared_string() -> bytes:
-    """One long string that every cell has: 20 GB of text in half a megabyte."""
+    """One long string that every cell has: 6 GB of text in 200 KB."""
     chance = random.Random(5)
-    string = "".join(chance.choices([f"{n:08d} crates " for n in range(500)], k=60_000))
+    string = "".join(chance.choices([f"{n:08d} crates " for n in range(500)], k=20_000))
     rows = "".join(f'<row r="{n}"><c t="s" r="A{n}"><v>0</v></c></row>' for n in range(1, 20_000))
     return _xlsx(f"<sheetData>{rows}</sheetData>", f"<si><t>{string}</t></si>")
 
