@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 # Owners whose last result is remembered; those beyond are compared again.
 REMEMBERED = 10_000
-NOTHING = Sum(0, 0)
+Key = tuple[str, str, int]
 
 
 class Integrity:
@@ -31,7 +31,8 @@ class Integrity:
         """Take what it compares."""
         self._db = db
         self._index = index
-        self._whole: OrderedDict[tuple[str, str, int], Held] = OrderedDict()
+        # What was found whole of an owner in a space, and at which revision it was still there.
+        self._whole: OrderedDict[Key, Held] = OrderedDict()
 
     async def check(self, owner_id: str, spaces: Mapping[str, int]) -> None:
         """Compare the owner's vectors in these spaces, of so many dimensions, with the documents they are of.
@@ -40,7 +41,7 @@ class Integrity:
         not known to be, after it was marked.
         """
         for space, dimensions in spaces.items():
-            await self._check(owner_id, space, dimensions)
+            await self._check((owner_id, space, dimensions))
 
     async def check_all(self, embedder: Embedder) -> None:
         """Compare everything of everyone with what this embedder and the full text should hold; for the start."""
@@ -58,22 +59,35 @@ class Integrity:
                 log.warning("the index is not checked before it is searched: %s", error.message)
                 return
 
-    async def _check(self, owner_id: str, space: str, dimensions: int) -> None:
-        key = (owner_id, space, dimensions)
+    async def _check(self, key: Key) -> None:
         known, held = self._whole.get(key), await self._index.held(*key)
-        if known is None or not _still_there(known, held):
-            # First what should be there, then what is: what is published or replaced meanwhile is not damaged.
-            async with self._db.read() as session:
-                wanted = await store.sums(session, owner_id, space)
-            held = await self._index.held(*key)
-            damaged = [
-                (doc_id, generation)
-                for doc_id, generation, chunks, total in wanted
-                if held.versions.get(version_of(doc_id, generation), NOTHING) != Sum(chunks, total or 0)
-            ]
-            if await self._mark(damaged):
-                raise Rebuilding
-        self._remember(key, held)
+        if known is not None and known.revision == held.revision:
+            return
+        if known is not None and known.versions.items() <= held.versions.items():
+            whole = known.versions  # what came since was written a moment ago
+        else:
+            whole = await self._compare(key)
+        self._whole[key] = Held(held.revision, whole)
+        self._whole.move_to_end(key)
+        if len(self._whole) > REMEMBERED:
+            self._whole.popitem(last=False)
+
+    async def _compare(self, key: Key) -> dict[str, Sum]:
+        """What is held of the documents, all of it as it should be. Raises Rebuilding."""
+        # First what should be there, then what is: what is published or replaced meanwhile is not damaged.
+        async with self._db.read() as session:
+            documents = await store.sums(session, *key[:2])
+        held = await self._index.held(*key)
+        whole, damaged = {}, []
+        for doc_id, generation, chunks, total in documents:
+            version, wanted = version_of(doc_id, generation), Sum(chunks, total or 0)
+            if held.versions.get(version) == wanted:
+                whole[version] = wanted
+            else:
+                damaged.append((doc_id, generation))
+        if await self._mark(damaged):
+            raise Rebuilding
+        return whole
 
     async def _mark(self, damaged: list[tuple[str, int]]) -> int:
         if not damaged:
@@ -83,14 +97,3 @@ class Integrity:
         if marked:
             log.error("the index of %d documents is damaged; it is rebuilt from their text", marked)
         return marked
-
-    def _remember(self, key: tuple[str, str, int], held: Held) -> None:
-        self._whole[key] = held
-        self._whole.move_to_end(key)
-        if len(self._whole) > REMEMBERED:
-            self._whole.popitem(last=False)
-
-
-def _still_there(known: Held, held: Held) -> bool:
-    """Whether all that was compared is as it was; what came since was written by this version's ingestion."""
-    return known.revision == held.revision or known.versions.items() <= held.versions.items()
