@@ -53,8 +53,8 @@ class Archive:
             yield _Bounded(source, self._kind, MAX_PART_BYTES if most is None else most)
 
     def content(self, part: str) -> bytes:
-        """The bytes of a part."""
-        with self.bounded(part) as source:
+        """The bytes of a part that becomes a tree."""
+        with self.bounded(part, MAX_TREE_BYTES) as source:
             content: bytes = source.read()
             return content
 

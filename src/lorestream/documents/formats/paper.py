@@ -16,6 +16,7 @@ HYPHEN = "\ufffe"
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u31ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 WORD = re.compile(rf"[{_UNSPACED}]|[^\s{HYPHEN}{_UNSPACED}]++{HYPHEN}?|{HYPHEN}")
 _BROKEN_WORD = re.compile(rf"(?<!\w)(\w++){HYPHEN}(\w+)")
+_HYPHEN = re.compile(HYPHEN)
 _WHOLE_WORD = re.compile(r"\w+(?:-\w+)*")
 
 Place = tuple[int, int, int, int]
@@ -194,8 +195,8 @@ def join_halves(sheets: list[Sheet]) -> None:
     """Join the words that ends of lines broke, keeping the hyphen of a word that is written with one elsewhere."""
     known = {word.lower() for sheet in sheets for word in _WHOLE_WORD.findall(sheet.text)}
     for sheet in sheets:
-        signs = {place: "-" for place, character in enumerate(sheet.text) if character == HYPHEN}
-        for halves in _BROKEN_WORD.finditer(sheet.text):
+        signs = {found.start(): "-" for found in _HYPHEN.finditer(sheet.text)}
+        for halves in _BROKEN_WORD.finditer(sheet.text) if signs else ():
             whole, hyphened = halves[1] + halves[2], f"{halves[1]}-{halves[2]}"
             keeps = hyphened.lower() in known and whole.lower() not in known
             signs[halves.end(1)] = "-" if keeps else ""

@@ -191,7 +191,7 @@ def _assemble(sheets: list[Sheet], title: str | None) -> Parsed:
 def _paragraphs(text: str) -> Iterator[Edit]:
     """No blanks at the end of a line; a blank line after each that ends a paragraph, as far as its length tells."""
     lines = text.split("\n")
-    lengths = sorted(len(line.rstrip()) for line in lines if line.rstrip())
+    lengths = sorted(filter(None, (len(line.rstrip()) for line in lines)))
     width = lengths[len(lengths) * 9 // 10] if lengths else 0
     start = 0
     for line in lines:
