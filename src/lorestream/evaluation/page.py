@@ -34,7 +34,7 @@ h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .3rem; letter-spacing: -.
 h2 { font-size: 1.15rem; margin: 2.6rem 0 .8rem; }
 p.lead, footer, .soft { color: var(--soft); }
 .note { border-left: 3px solid var(--bad); padding: .5rem .9rem; background: var(--card); margin: .8rem 0; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(10.5rem, 1fr)); gap: .75rem; margin: 1.6rem 0; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); gap: .75rem; margin: 1.6rem 0; }
 .tile { background: var(--card); border-radius: .6rem; padding: .8rem 1rem; }
 .tile b { display: block; font-size: 1.5rem; font-weight: 600; font-variant-numeric: tabular-nums; color: var(--a); }
 .tile b + b { color: var(--b); font-size: 1.15rem; }
@@ -127,9 +127,9 @@ def _plots(report: Report) -> str:
     curve = plots.curve(list(zip(labels, report.curves, strict=True)))
     series = []
     for name, label in TIMES.items():
-        for scored, kind in zip(report.scored, "ab", strict=False):
+        for scored, kind, shown in zip(report.scored, "ab", (label, ""), strict=False):
             values = [result.times[name] for result in scored.results.values() if name in result.times]
-            series.append((label, values, kind))
+            series.append((shown, values, kind))
     bars = [
         plots.Bar(one.measure.label, one.difference.low, one.difference.value, one.difference.high, _kind(one.verdict))
         for one in report.compared

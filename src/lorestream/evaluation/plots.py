@@ -64,7 +64,7 @@ def curve(series: Sequence[tuple[str, Sequence[Estimate | None]]]) -> str:
 
 def boxes(series: Sequence[tuple[str, Sequence[float], str]]) -> str:
     """Distributions of milliseconds on one logarithmic axis: 5, 25, 50, 75 and 95 %; ("label", values, "a" or "b")."""
-    shown = [(label, np.percentile(values, [5, 25, 50, 75, 95]), kind) for label, values, kind in series if len(values)]
+    shown = [(label, np.percentile(values, [5, 25, 50, 75, 95]), kind) for label, values, kind in series if any(values)]
     if not shown:
         return ""
     least = max(0.1, min(float(five[0]) for _, five, _ in shown))
@@ -105,7 +105,7 @@ def forest(bars: Sequence[Bar]) -> str:
         return LABELS + (WIDTH - LABELS - RIGHT) * (value + reach) / (2 * reach)
 
     parts = [f'<line class="axis" x1="{x(0):.1f}" x2="{x(0):.1f}" y1="{TOP}" y2="{height - BOTTOM}"/>']
-    ticks = (-reach, -reach / 2, 0.0, reach / 2, reach)
+    ticks = (-reach * 0.9, -reach / 2, 0.0, reach / 2, reach * 0.9)
     parts += [_text(x(value), height - BOTTOM + 18, f"{value:+.3f}" if value else "0", "middle") for value in ticks]
     for row, bar in enumerate(bars):
         middle = TOP + ROW * row + ROW / 2
