@@ -13,7 +13,7 @@ from lorestream.documents import page_images, sandbox
 from lorestream.documents.page_images import PageImages, Picture
 from lorestream.documents.parse import DocumentFailed
 from lorestream.errors import Busy, Conflict, RateLimited
-from tests.fakes.documents import ALICE, BOB, Desk, client, desk
+from tests.fakes.documents import ALICE, BOB, Desk, application, client, desk
 from tests.fakes.files import pdf
 
 LINES = [["The Loire is the longest river of France.", "It rises in the Massif Central."], ["The Rhine is longer."]]
@@ -105,6 +105,43 @@ async def test_a_page_is_shown_as_a_picture_and_drawn_once(at: Desk, monkeypatch
         foreign = await bob.get(f"/documents/{doc_id}/pages/2/image?width=300", headers=known)
         unknown = await bob.get(f"/documents/{'0' * 32}/pages/2/image?width=300", headers=known)
         assert (foreign.status_code, foreign.json()["message"]) == (404, unknown.json()["message"])
+
+
+async def test_nothing_is_drawn_for_whom_has_gone(at: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    async def endless(*_: Any, **_limits: Any) -> bytes:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return b""
+
+    monkeypatch.setattr(page_images, "page_image", endless)
+    doc_id = await at.add(ALICE, "rivers.pdf", pdf(LINES))
+    path = f"/documents/{doc_id}/pages/1/image"
+    scope = {
+        "type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b"",
+        "headers": [(b"x-user", ALICE.encode())], "client": ("127.0.0.1", 1), "server": ("test", 80),
+        "scheme": "http", "http_version": "1.1", "root_path": "",
+    }  # fmt: skip
+    asked = False
+
+    async def receive() -> dict[str, Any]:
+        nonlocal asked
+        if not asked:
+            asked = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await began.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(_message: Any) -> None:
+        return
+
+    async with asyncio.timeout(20):
+        await application(at)(scope, receive, send)
+        await ended.wait()
 
 
 async def test_so_many_pages_are_drawn_at_once_and_no_more_wait(monkeypatch: pytest.MonkeyPatch) -> None:
