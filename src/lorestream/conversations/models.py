@@ -41,6 +41,7 @@ class Message(Base):
     __tablename__ = "messages"
     __table_args__ = (
         Index("ix_messages_running", "status", sqlite_where=text("status = 'running'")),
+        Index("ix_messages_rated", "owner_id", "created_at", "message_id", sqlite_where=text("rating IS NOT NULL")),
         Index(
             "ix_messages_request",
             "owner_id",

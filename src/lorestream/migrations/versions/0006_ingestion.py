@@ -127,4 +127,6 @@ def upgrade() -> None:
         sa.Column("doc_id", sa.Text, sa.ForeignKey(*document, ondelete="CASCADE"), primary_key=True),
     )
     op.add_column("conversations", sa.Column("collection_id", sa.String(32)))
+    rated = sa.text("rating IS NOT NULL")
+    op.create_index("ix_messages_rated", "messages", ["owner_id", "created_at", "message_id"], sqlite_where=rated)
     op.create_index("collections_of_document", "collection_documents", ["doc_id"])
