@@ -256,6 +256,7 @@ async def cancel(session: AsyncSession, owner_id: str, doc_id: str) -> str | Non
     """
     mine = (DocumentRow.owner_id == owner_id, DocumentRow.doc_id == doc_id)
     wanted = and_(DocumentRow.status == "ready", DocumentRow.reindex == "wanted")
+    begun = or_(DocumentRow.attempts > 0, DocumentRow.lease_token.is_not(None))
     change = (
         update(DocumentRow)
         .where(*mine, or_(DocumentRow.status.in_(UNSETTLED), wanted))
@@ -267,7 +268,7 @@ async def cancel(session: AsyncSession, owner_id: str, doc_id: str) -> str | Non
             stage=None,
             reindex=None,
             attempts=0,
-            lease_token=LEFT_OVER,
+            lease_token=case((begun, LEFT_OVER), else_=None),
             lease_until=None,
         )
     )
