@@ -96,7 +96,7 @@ async def test_a_deleted_document_says_so(tmp_path: Path, house: House) -> None:
         await register(page, house[1].url)
         await upload(page, handbook(tmp_path))
         await find(page, "warranty")
-        async with page.expect_request("**/documents/") as listing:
+        async with page.expect_request("**/documents/?*") as listing:
             await page.reload()
         headers = {"Authorization": await (await listing.value).header_value("authorization") or ""}
         await expect(page.get_by_test_id("hit").first).to_be_visible(timeout=WAIT_MS)

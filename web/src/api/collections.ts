@@ -6,7 +6,7 @@ import type { Collection, CollectionList } from "./types";
 const ALL = "/collections/";
 const collectionPath = (id: string): string => `${ALL}${encodeURIComponent(id)}`;
 /** The server takes so many documents at once. */
-const AT_ONCE = 100;
+const AT_ONCE = 1000;
 
 export const collectionsQuery = queryOptions({
   queryKey: ["collections"],

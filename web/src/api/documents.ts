@@ -19,6 +19,8 @@ export interface DocumentFilter {
 }
 
 export const ALL_DOCUMENTS: DocumentFilter = { q: "", status: "", collectionId: "", batchId: "" };
+/** As many as the server gives at once. */
+const PAGE = 100;
 const LISTS = ["documents"];
 /** Longer stretches are not asked for. */
 const MAX_BOXED_CHARS = 20_000;
@@ -33,13 +35,14 @@ export const documentsQuery = ({ q, status, collectionId, batchId }: DocumentFil
     queryKey: [...LISTS, { q, status, collectionId, batchId }],
     queryFn: ({ pageParam, signal }) => {
       const query = new URLSearchParams({
+        limit: String(PAGE),
         ...(q && { q }),
         ...(status && { status }),
         ...(collectionId && { collection_id: collectionId }),
         ...(batchId && { batch_id: batchId }),
         ...(pageParam && { cursor: pageParam }),
       }).toString();
-      return requestJson<DocumentList>(query ? `/documents/?${query}` : "/documents/", { signal });
+      return requestJson<DocumentList>(`/documents/?${query}`, { signal });
     },
     initialPageParam: "",
     getNextPageParam: (page) => page.next_cursor,

@@ -104,7 +104,7 @@ export function Shell({ place: { page, query, conversationId, drawerOpen }, sess
         )}
         <AccountBar onOpen={goToPage} />
       </nav>
-      <main id="main" className={styles.main} aria-label={LABELS[page]}>
+      <main id="main" tabIndex={-1} className={styles.main} aria-label={LABELS[page]}>
         <Suspense fallback={null}>
           {page === "library" ? (
             <LibraryPage

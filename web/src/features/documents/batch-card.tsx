@@ -26,13 +26,12 @@ const SHOWN_FAILURES = 200;
 interface Props {
   watched: Watched | null;
   shipment: Shipment | null;
-  silent: boolean;
   intake: Intake;
   onShowLimits: () => void;
 }
 
 /** Files that came together: how far they are, what is at work, what failed and why, and the way to stop it. */
-export function BatchCard({ watched, shipment, silent, intake: { uploads, watch }, onShowLimits }: Props) {
+export function BatchCard({ watched, shipment, intake: { uploads, watch }, onShowLimits }: Props) {
   const id = useId();
   const batch = watched?.batch ?? null;
   const sending = shipment?.state === "sending";
@@ -82,13 +81,7 @@ export function BatchCard({ watched, shipment, silent, intake: { uploads, watch 
             <span>{document.filename}</span> {describeStage(document)}
           </p>
         ))}
-      {open && (silent || quiet >= QUIET_AFTER_S) && (
-        <p className={styles.quiet} role="status">
-          {silent
-            ? "The server cannot be heard at the moment; trying again…"
-            : `No news for ${quiet} s; still waiting.`}
-        </p>
-      )}
+      {open && quiet >= QUIET_AFTER_S && <p className={styles.quiet}>No news for {quiet} s; the work has not ended.</p>}
       <div role="alert" className={styles.problem}>
         {(problem ?? shipment?.problem) && (
           <p>

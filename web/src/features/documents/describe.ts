@@ -25,13 +25,11 @@ export function describeDocument(document: Document): string {
 export function describeStage({ stage, progress, pages, chunks }: Document): string {
   switch (stage) {
     case "recognising":
-      return pages
-        ? `Recognising page ${Math.min(pages, Math.floor(progress * pages) + 1)} of ${pages}`
-        : `Recognising its pages… ${percent(progress)}`;
+      return `Recognising ${pages ? plural(pages, "page") : "its pages"}… ${percent(progress)}`;
     case "indexing":
       return `Indexing… ${percent(progress)}${chunks > 0 ? ` · ${plural(chunks, "passage")}` : ""}`;
     case "reading":
-      return `Reading… ${percent(progress)}${pages ? ` of ${plural(pages, "page")}` : ""}`;
+      return `Reading… ${pages ? `${plural(pages, "page")} so far` : percent(progress)}`;
     case null:
       return `Reading… ${percent(progress)}`;
   }

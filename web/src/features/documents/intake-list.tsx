@@ -17,9 +17,9 @@ export function IntakeList({ intake, onShowLimits }: Props) {
   const { uploads: single, shipments, leftOut } = useSyncExternalStore(uploads.subscribe, uploads.getState);
   const { batches, silent } = useSyncExternalStore(watch.subscribe, watch.getState);
   const shipmentOf = (batchId: string) => shipments.find((one) => one.batchId === batchId) ?? null;
-  const card = { silent, intake, onShowLimits };
+  const card = { intake, onShowLimits };
   const unborn = shipments.filter(({ batchId }) => !batches.some(({ batch }) => batch.batch_id === batchId));
-  if (single.length + shipments.length + batches.length + leftOut.length === 0) return null;
+  if (single.length + shipments.length + batches.length + leftOut.length === 0 && !silent) return null;
   return (
     <div className={styles.intake}>
       {leftOut.length > 0 && (
@@ -27,6 +27,11 @@ export function IntakeList({ intake, onShowLimits }: Props) {
           <p>{leftOut.join(" ")}</p>
           <IconButton icon="close" label="Dismiss this note" onClick={uploads.forgetLeftOut} />
         </div>
+      )}
+      {silent && (
+        <p className={styles.silent} role="status">
+          The server cannot be heard at the moment; trying again…
+        </p>
       )}
       {unborn.map((shipment) => (
         <BatchCard key={shipment.key} watched={null} shipment={shipment} {...card} />

@@ -34,7 +34,9 @@ export function useIntake(): Intake {
   useEffect(() => {
     const warn = (event: BeforeUnloadEvent) => {
       const { uploads: single, shipments } = uploads.getState();
-      if (single.length > 0 || shipments.some(({ state }) => state === "sending")) event.preventDefault();
+      const underWay =
+        single.some(({ state }) => state !== "rejected") || shipments.some(({ state }) => state === "sending");
+      if (underWay) event.preventDefault();
     };
     addEventListener("beforeunload", warn);
     return () => {
