@@ -21,8 +21,8 @@ from lorestream.http import decode_cursor, from_state, page_of
 router = APIRouter(tags=["documents"])
 DocumentsService = Annotated[Documents, from_state("documents")]
 DocId = Annotated[str, Path(min_length=1, max_length=64)]
-InCollection = Annotated[str | None, Query(alias="collection_id", min_length=1, max_length=64)]
-InBatch = Annotated[str | None, Query(alias="batch_id", min_length=1, max_length=64)]
+InCollection = Annotated[str | None, Query(min_length=1, max_length=64)]
+InBatch = Annotated[str | None, Query(min_length=1, max_length=64)]
 
 MAX_WAIT_SECONDS = 60
 MAX_CHUNK_INDEX = 2**31
