@@ -115,7 +115,7 @@ class Settings(BaseSettings):
         0.5, ge=0, le=1, description="Share of the vectors in a passage's score; the rest is full text's."
     )
     relevance_floor: float = Field(
-        0.31, ge=0, le=1, description="Passages less relevant than this are not used (0 uses all)."
+        0.28, ge=0, le=1, description="Passages less relevant than this are not used (0 uses all)."
     )
 
     max_upload_bytes: int = Field(64 * MIB, ge=KIB, le=4096 * MIB, description="Largest file that can be uploaded.")

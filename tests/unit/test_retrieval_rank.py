@@ -67,7 +67,7 @@ def test_a_reranker_that_is_asked_twice_agrees_with_itself() -> None:
 )
 def test_what_is_relevant(question: str, text: str, distance: float, relevant: bool) -> None:
     [measured] = rank.relevance(question, {1: text}, {1: 1 - distance}).values()
-    assert (measured >= 0.31) is relevant
+    assert (measured >= 0.28) is relevant
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ LOOKED_AT = 10
 # Beside a relevant passage, one of this share of the floor is still shown.
 FAR_BELOW = 0.5
 # Words of a question that the full text is asked for: it scores every chunk with any of them.
-MAX_WORDS = 32
+MAX_WORDS = 24
 MAX_QUERY_CHARACTERS = 8000
 
 
