@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import os
 import platform
 import signal
@@ -34,6 +35,8 @@ EXIT_STOPPED = 130
 # What --set may name besides the settings.
 K = "k"
 MOST_PASSAGES = 10
+# What a value with its interval takes in the terminal; lines are not broken.
+TABLE_COLUMNS = 34
 
 out = Console(highlight=False, soft_wrap=True)
 
@@ -96,6 +99,7 @@ def evaluate(
         _refuse("--documents asks a folder; --user and --collection ask what a user has. Give one or the other.")
     if retrieval_only and judge:
         _refuse("There is nothing to judge with --retrieval-only.")
+    logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
     questions = question_set.read(path)
     asked = _Asked(
         questions=questions,
@@ -303,6 +307,6 @@ def _show(made: report.Report) -> None:
     for measure in report.shown_measures(made):
         ending = [verdicts.get(measure.name, "")] if made.compared else []
         table.add_row(measure.label, *report.cells(made, measure), *ending)
-    out.print(table)
+    out.print(table, width=max(out.width, TABLE_COLUMNS + TABLE_COLUMNS * len(made.scored)), crop=False)
     for note in made.notes:
         out.print(f"Note: {note}", markup=False)

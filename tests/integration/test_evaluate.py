@@ -16,11 +16,8 @@ from lorestream.errors import InvalidInput, StartRefused
 from lorestream.evaluate_command import evaluate
 from lorestream.settings import cache_dir
 from tests.fakes.files import pdf
-from tests.fakes.reading import user_of
-from tests.fakes.server import RunningServer
 from tests.fakes.threads import ScriptedModel
 from tests.fakes.upstream import Finish, Hold, Say
-from tests.integration.test_feedback import rated
 
 FRANCE = "# France\n\nParis is the capital of France.\n\n## Money\n\nPeople in France pay with the euro."
 TEA = "# Tea\n\nGreen tea is brewed at eighty degrees for two minutes."
@@ -123,25 +120,6 @@ def test_what_cannot_be_evaluated_is_said_before_anything_is_done(
     with pytest.raises(InvalidInput, match="None of the documents"):
         evaluate(home / "set.jsonl", documents=home / "nothing", model="reader")
     assert not list((home / "evaluation-set").glob("report*"))
-
-
-async def test_rated_answers_are_a_question_set_over_ones_own_documents_beside_the_server(
-    home: Path, reader_server: RunningServer
-) -> None:
-    async with user_of(reader_server, "rates@example.com") as client, user_of(reader_server, "other@example.com"):
-        await asyncio.to_thread(reader_server.upload, dict(client.http.headers), "france.md", FRANCE.encode())
-        await rated(client, "up", question="What is the capital of France?")
-        await rated(client, "down", question="What do people in France pay with?")
-        exported = (await client.http.get("/feedback/export")).text
-        (home / "set.jsonl").write_text(exported)
-        before = (reader_server.data_dir / "lorestream.db").stat().st_size
-        ended = await started(home, "--data-dir", str(reader_server.data_dir), "--user", "rates@example.com")
-        _, complaints = await ended.communicate()
-        assert ended.returncode == 0, complaints
-        report = (home / "evaluation-set" / "report.md").read_text()
-        assert "2 questions" in report
-        assert "| Recall@1 | 1 | 1.000" in report
-        assert (reader_server.data_dir / "lorestream.db").stat().st_size == before
 
 
 async def started(home: Path, *arguments: str, **settings: str) -> asyncio.subprocess.Process:

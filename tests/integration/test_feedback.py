@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
+from pathlib import Path
 from typing import Any
 
 from tests.fakes.reading import GEO, QUESTION, Client, user_of
@@ -36,7 +38,19 @@ async def exported(client: Client, **params: Any) -> list[dict[str, Any]]:
     return [json.loads(line) for line in answer.text.splitlines()]
 
 
-async def test_rated_answers_are_listed_and_make_a_question_set(reader_server: RunningServer) -> None:
+async def evaluated(server: RunningServer, folder: Path, lines: list[dict[str, Any]], *arguments: str) -> str:
+    """The report of an evaluation beside the running server."""
+    (folder / "set.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    command = ["evaluate", "set.jsonl", "--model", "reader", "--data-dir", str(server.data_dir), *arguments]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "lorestream", *command, cwd=folder, stderr=asyncio.subprocess.PIPE
+    )
+    _, complaints = await process.communicate()
+    assert process.returncode == 0, complaints.decode()
+    return (folder / "evaluation-set" / "report.md").read_text()
+
+
+async def test_rated_answers_are_listed_and_make_a_question_set(reader_server: RunningServer, tmp_path: Path) -> None:
     async with user_of(reader_server, "rates@example.com") as client, user_of(reader_server, "no@example.com") as other:
         document = await asyncio.to_thread(reader_server.upload, dict(client.http.headers), "geo.txt", GEO)
         good = await rated(client, "up", "Just so.")
@@ -60,6 +74,11 @@ async def test_rated_answers_are_listed_and_make_a_question_set(reader_server: R
         assert (up["document"], up["spans"]) == ("geo.txt", [{"start": 0, "end": len(GEO)}])
         assert up["answers"] == ["“Paris is the capital of France.”"]
         assert await exported(client, rating="down") == [down]
+        before = (reader_server.data_dir / "lorestream.db").stat().st_size
+        report = await evaluated(reader_server, tmp_path, [down, up], "--user", "rates@example.com")
+        assert "2 questions." in report
+        assert "| Recall@1 | 1 | 1.000" in report
+        assert (reader_server.data_dir / "lorestream.db").stat().st_size == before, "the user's data is not touched"
 
         assert await items(other) == await exported(other) == []
         (await client.http.delete(f"/documents/{document['doc_id']}")).raise_for_status()
