@@ -36,7 +36,7 @@ EXTENSIONS = {
     **dict.fromkeys((".md", ".markdown"), MARKDOWN),
     **dict.fromkeys(("", ".txt", ".text", ".log"), PLAIN),
     **dict.fromkeys((".csv", ".tsv"), CSV),
-    **dict.fromkeys((".json", ".jsonl", ".ndjson"), JSON),
+    **dict.fromkeys((".json", ".jsonl", ".ndjson", ".geojson", ".ipynb"), JSON),
     **dict.fromkeys(
         (
             ".py .pyi .js .mjs .cjs .jsx .ts .mts .tsx .java .kt .scala .groovy .c .h .cc .cpp .cxx .hpp .cs .go .rs "

@@ -35,7 +35,11 @@ def limit(memory_bytes: int, cpu_seconds: int) -> None:
     used_pages = int(Path("/proc/self/statm").read_text().split()[0]) if sys.platform == "linux" else 0
     address_space = used_pages * resource.getpagesize() + memory_bytes
     resource.setrlimit(resource.RLIMIT_AS, (address_space, address_space))
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, resource.RLIM_INFINITY))
+    # The hard limit stays: recognition of pages adds to the soft one.
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    resource.setrlimit(
+        resource.RLIMIT_CPU, (cpu_seconds if hard == resource.RLIM_INFINITY else min(cpu_seconds, hard), hard)
+    )
     for kind, most in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_NOFILE, MAX_OPEN_FILES)):
         resource.setrlimit(kind, (most, most))
     os.nice(10)

@@ -106,7 +106,8 @@ def _allow_processor_time(seconds: int) -> None:
     """So much more for this process, which draws the page."""
     soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
     if soft != resource.RLIM_INFINITY:
-        resource.setrlimit(resource.RLIMIT_CPU, (soft + seconds, hard))
+        soft += seconds
+        resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
 
 
 def _words(table: str) -> list[_Seen]:

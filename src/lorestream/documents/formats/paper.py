@@ -119,8 +119,10 @@ class Sheet:
         self.text, self.starts, self.ends, self.places = writer.text(), writer.starts, writer.ends, writer.places
 
     def words(self) -> bytes | None:
-        """The words as ``parse.pack_words`` gives them."""
-        return pack_columns(self.starts, self.ends, *(self.places[edge::4] for edge in range(4))) or None
+        """The words as ``parse.pack_words`` gives them; None without any."""
+        if not self.starts:
+            return None
+        return pack_columns(self.starts, self.ends, *(self.places[edge::4] for edge in range(4)))
 
 
 class _Writer:
