@@ -88,7 +88,9 @@ class Kept:
                     continue
                 self.results[result.key] = result
                 whole.append(line)
-        path.write_bytes(b"\n".join([*whole, b""]))
+        made = path.with_suffix(".part")
+        made.write_bytes(b"\n".join([*whole, b""]))
+        made.replace(path)
 
     def add(self, result: Result) -> None:
         """Keep one more."""
