@@ -89,7 +89,7 @@ def evaluate(
     set_: Assignments = None,
     compare: Compare = None,
     judge: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Let this model of OPENAI_BASE_URL judge; needs the extra ragas.")
+        str | None, typer.Option(metavar="MODEL", help="Let a model of OPENAI_BASE_URL judge; needs the extra ragas.")
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Folder of the report; default: evaluation-SET.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Where the users' documents are kept.")] = None,
