@@ -110,6 +110,7 @@ def test_a_workbook_as_tables_under_the_names_of_its_sheets(file: Path) -> None:
         "Apart\n\nHidden\n\na|b"
     )
     assert headings(parsed) == [(1, "Lifts"), (1, "Hidden")]
+    assert parsed.title is None
 
 
 def test_a_long_table_says_its_header_again(file: Path) -> None:

@@ -22,7 +22,9 @@ def parse(path: Path) -> Parsed:
         out = Blocks()
         for value in _values(text):
             _write(value, "", 1, out)
-        return out.parsed()
+        parsed = out.parsed()
+        parsed.title = None
+        return parsed
     except (ValueError, RecursionError, MemoryError):
         return Parsed(text)
 

@@ -39,7 +39,9 @@ def parse(path: Path) -> Parsed:
             raise
         except Exception as error:  # whatever openpyxl trips over in a damaged workbook
             raise ValueError("not a workbook") from error
-    return out.parsed(title)
+    parsed = out.parsed()
+    parsed.title = title  # the name of a sheet is none for a workbook
+    return parsed
 
 
 def _rows(rows: Iterable[tuple[object, ...]]) -> Iterator[list[str]]:
