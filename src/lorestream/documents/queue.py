@@ -133,7 +133,11 @@ class IngestProcess(Watchers):
     async def _live_once(self) -> None:
         pipe = asyncio.subprocess.PIPE
         process = self._process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=pipe, stdout=pipe, env=self._environment
+            *self._command,
+            stdin=pipe,
+            stdout=pipe,
+            env=self._environment,
+            start_new_session=True,  # a Ctrl-C reaches the parent alone, which ends it
         )
         assert process.stdout is not None
         try:
