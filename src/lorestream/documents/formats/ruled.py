@@ -123,13 +123,14 @@ def _filled(grid: Grid, words: Sequence[Place]) -> Cells:
     if len(columns) > MAX_COLUMNS or len(rows) > MAX_ROWS:
         return []
     cells: Cells = [[[] for _ in columns[1:]] for _ in rows[1:]]
+    down, across = _at(columns, grid.down), _at(rows, grid.across)
     place_of: dict[tuple[int, int], tuple[int, int]] = {}
     for index, word in enumerate(words):
         column = bisect_right(columns, (word.x0 + word.x1) / 2) - 1
         row = bisect_right(rows, (word.y0 + word.y1) / 2) - 1
         if 0 <= column < len(columns) - 1 and 0 <= row < len(rows) - 1:
             if (row, column) not in place_of:
-                place_of[row, column] = _first(grid, columns, rows, row, column)
+                place_of[row, column] = _first(columns, down, rows, across, (row, column))
             row, column = place_of[row, column]
             cells[row][column].append(index)
     cells = [row for row in cells if any(row)]
@@ -137,17 +138,23 @@ def _filled(grid: Grid, words: Sequence[Place]) -> Cells:
     return [list(itertools.compress(row, used)) for row in cells]
 
 
-def _first(grid: Grid, columns: list[float], rows: list[float], row: int, column: int) -> tuple[int, int]:
+def _at(edges: list[float], lines: list[Line]) -> list[list[Line]]:
+    """The lines at each edge."""
+    return [[line for line in lines if edge - REACH <= line.at <= edge + REACH] for edge in edges]
+
+
+def _first(
+    columns: list[float], down: list[list[Line]], rows: list[float], across: list[list[Line]], cell: tuple[int, int]
+) -> tuple[int, int]:
     """The first row and column of the cell that this is a part of: to its left and above as far as no line is."""
-    while column > 0 and not _is_divided(grid.down, columns[column], (rows[row] + rows[row + 1]) / 2):
+    row, column = cell
+    middle = (rows[row] + rows[row + 1]) / 2
+    while column > 0 and not any(line.reaches(middle) for line in down[column]):
         column -= 1
-    while row > 0 and not _is_divided(grid.across, rows[row], (columns[column] + columns[column + 1]) / 2):
+    middle = (columns[column] + columns[column + 1]) / 2
+    while row > 0 and not any(line.reaches(middle) for line in across[row]):
         row -= 1
     return row, column
-
-
-def _is_divided(lines: list[Line], edge: float, place: float) -> bool:
-    return any(edge - REACH <= line.at <= edge + REACH and line.reaches(place) for line in lines)
 
 
 def _is_table(cells: Cells) -> bool:
