@@ -89,6 +89,15 @@ GROUPS: dict[str, dict[int, tuple[str, str]]] = {
         49: ("Two hundred people log in at once.", "Some get 503 with `Retry-After`; the streams do not notice."),
         50: ("The clock jumps by an hour.", "Streams, timeouts and leases do not notice."),
     },
+    "Documents and indexes": {
+        25: ("Its embedder gives no numbers, zeros, too few vectors or too long ones.", "Failed; nothing is visible."),
+        46: ("Reading a file needs more memory than there is.", "Its reader dies alone; failed, not tried again."),
+        47: ("Reading a file never ends.", "Its reader is killed at the limit; failed, not tried again."),
+        55: ("The worker is killed, after any transaction.", "As if never killed, after delete nothing is left."),
+        56: ("A document is deleted or cancelled while it is indexed.", "At every step: it does not come back."),
+        57: ("An index is damaged, lost or of another shape.", "Found by its sums, rebuilt; `rebuilding` till then."),
+        74: ("A worker sleeps, and another takes its document.", "What it writes late is refused."),
+    },
     "Redis": {
         63: ("It is killed in mid-answer.", "Its readers go on with the stored text; nothing is doubled or lost."),
         64: ("It comes back.", "Stop works across workers again within 5 s."),

@@ -12,8 +12,11 @@ from lorestream.documents import ingest, jobs_store, service, store
 from lorestream.documents.queue import IngestProcess
 from lorestream.errors import InvalidInput, ModelUnavailable, NoDocuments, PayloadTooLarge, UnsupportedType
 from lorestream.providers.base import Vectors
+from lorestream.providers.remote_embedders import OllamaEmbedder, OpenAIEmbedder
+from lorestream.providers.upstream import Endpoint
 from lorestream.retrieval.spaces import Embedders
 from tests.fakes.documents import ALICE, BOB, Desk, desk
+from tests.fakes.upstream import FakeUpstream, Format, as_json
 
 FRANCE = b"# France\n\nParis is the capital of France.\n\nThe Seine flows through it.\n"
 
@@ -209,6 +212,24 @@ async def test_bad_vectors_fail_the_document(at: Desk, monkeypatch: pytest.Monke
     document = await at.documents.get(ALICE, doc_id)
     assert (document.status, document.error_code) == ("failed", "model_protocol")
     assert await at.rows("chunks") == await at.rows("vectors") == 0
+
+
+@pytest.mark.fault(25)
+@pytest.mark.parametrize("kind", ["ollama", "openai"])
+async def test_fault_25_bad_vectors_of_an_embeddings_server_fail_the_document(tmp_path: Path, kind: Format) -> None:
+    good, zero = [1.0, 0.0], [0.0, 0.0]
+    for rows in ([good, zero], [good], [good, [1.0]], [good, [float("nan"), 0.0]], [good, good, good]):
+        async with FakeUpstream(kind) as fake, desk(tmp_path / f"data{len(rows)}{rows}") as at:
+            endpoint = Endpoint(fake.base_url)
+            embedder = OllamaEmbedder("tiny", endpoint) if kind == "ollama" else OpenAIEmbedder("tiny", endpoint)
+            at.documents.ingestor._embedder = embedder
+            items = [{"index": index, "embedding": row} for index, row in enumerate(rows)]
+            fake.answer(as_json({"embeddings": rows} if kind == "ollama" else {"data": items}))
+            doc_id = await at.indexed(ALICE, "two.md", b"# One\n\nFirst.\n\n# Two\n\nSecond.\n")
+            document = await at.documents.get(ALICE, doc_id)
+            assert (document.status, document.error_code) == ("failed", "model_protocol"), rows
+            assert await at.left_over() == {"documents": 1, "files": 1}
+            await embedder.close()
 
 
 async def test_a_file_without_text_fails_with_a_code(at: Desk) -> None:
