@@ -27,6 +27,7 @@ export type {
   DocumentList,
   EventList,
   EventView,
+  FoundPassage as Hit,
   InvitationList,
   InvitationMade,
   InvitationView,
@@ -38,6 +39,7 @@ export type {
   Models,
   Profile,
   RegistrationOptions,
+  SearchAnswer,
   Session as LoginView,
   SessionList as LoginList,
   Source,
@@ -45,40 +47,12 @@ export type {
   StreamEvent,
   TextView as DocumentText,
   Timings,
+  TimingsView as SearchTimings,
   UserChange,
   UserList,
   UserMade,
   UserView,
 } from "./wire";
-/** A passage that was found. */
-export interface Hit {
-  doc_id: string;
-  filename: string;
-  title: string;
-  chunk_index: number;
-  text: string;
-  heading: string;
-  start: number;
-  end: number;
-  page: number | null;
-  distance: number;
-  score: number;
-  ranks: { dense: number | null; lexical: number | null; rerank: number | null };
-}
-
-export interface SearchTimings {
-  embed_ms: number | null;
-  dense_ms: number | null;
-  lexical_ms: number | null;
-  rerank_ms: number | null;
-  total_ms: number;
-}
-
-export interface SearchAnswer {
-  items: Hit[];
-  timings: SearchTimings;
-}
-
 export type DoneEvent = Done;
 export type ErrorEvent = ErrorMessage;
 export type FinishReason = Done["finish_reason"];
