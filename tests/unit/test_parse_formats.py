@@ -236,6 +236,16 @@ def test_word_documents_written_by_python_docx(file: Path) -> None:
     assert (parsed.title, [heading.text for heading in parsed.headings]) == ("Crane", ["Crane", "Use"])
 
 
+def test_cells_over_several_columns_keep_the_others_in_theirs(file: Path) -> None:
+    wide = '<w:tc><w:tcPr><w:gridSpan w:val="2"/></w:tcPr>' + files.paragraph("Both") + "</w:tc>"
+    body = files.table([["a", "b", "c"]]).replace(
+        "</w:tbl>", f"<w:tr>{wide}<w:tc>{files.paragraph('d')}</w:tc></w:tr></w:tbl>"
+    )
+    assert docx.parse(files.docx(file, body)).text == "| a | b | c |\n| --- | --- | --- |\n| Both |  | d |"
+    file.write_text("<table><tr><td>a<td>b<td>c</tr><tr><td colspan=2>Both<td colspan=1e9>d</tr></table>")
+    assert html.parse(file).text.endswith("| a | b | c |\n| --- | --- | --- |\n| Both | | d |")
+
+
 def test_footnotes_come_last(file: Path) -> None:
     note = f'<w:footnotes xmlns:w="{files.W}"><w:footnote>{files.paragraph("The note.")}</w:footnote></w:footnotes>'
     parsed = docx.parse(files.docx(file, files.paragraph("Body."), parts={"word/footnotes.xml": note}))

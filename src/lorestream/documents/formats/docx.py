@@ -17,6 +17,8 @@ from lorestream.documents.parse import DocumentFailed, Parsed
 # What is deleted, an instruction, or the same again for older programs.
 _SILENT = {"del", "moveFrom", "delText", "instrText", "Fallback", "pPr", "rPr", "tblPr", "sectPr", "binData", "rt"}
 _CHARACTERS = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
+# As many columns as Word allows.
+MAX_SPAN = 63
 _PARTS = ("word/document.xml", "word/footnotes.xml", "word/endnotes.xml")
 
 
@@ -96,8 +98,16 @@ def _row(row: Element) -> list[str]:
         boxes: list[Element] = []
         texts = ["".join(_texts(paragraph, boxes)) for paragraph in nearest(column, "p", without=_SILENT)]
         texts += ["".join(_texts(paragraph, [])) for box in boxes for paragraph in nearest(box, "p", without=_SILENT)]
-        cells.append(cell(" ".join(texts)))
+        cells += [cell(" ".join(texts)), *[""] * (_span(column) - 1)]
     return cells
+
+
+def _span(column: Element) -> int:
+    """How many columns a cell covers."""
+    properties = next((child for child in column if local(child) == "tcPr"), None)
+    spans = () if properties is None else (attribute(part, "val") for part in properties if local(part) == "gridSpan")
+    found = next(iter(spans), "")
+    return max(1, min(int(found), MAX_SPAN)) if found.isascii() and found.isdigit() else 1
 
 
 def _styles(archive: Archive) -> dict[str, _Style]:

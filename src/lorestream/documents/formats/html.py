@@ -31,6 +31,7 @@ _STRONG = set("table tr row h1 h2 h3 h4 h5 h6 head".split())
 _STARTS = {"li": "- ", "item": "- ", "tr": "| ", "row": "| "} | {f"h{n}": "#" * n + " " for n in range(1, 7)}
 _BORDER = re.compile(r"(?<!\\)\|")
 _CELLS, _LINE_BREAKS, _CODE = {"td", "th", "cell"}, {"br", "lb"}, {"pre", "code"}
+MAX_SPAN = 100
 # Marks that white space folding leaves alone: the end of a block, and a line's end and a blank of code.
 _BREAK, _NEWLINE, _BLANK = "\ue000", "\ue001", "\ue002"
 _MARKS = dict.fromkeys(map(ord, _BREAK + _NEWLINE + _BLANK))
@@ -134,9 +135,15 @@ def _pieces(root: Element) -> Iterator[str]:
         else:
             if event == "end":
                 code, cells = code - (tag in _CODE), cells - (tag in _CELLS)
-            yield " | " if tag in _CELLS else _boundary(tag, cells)
+            yield " | " * _span(element) if tag in _CELLS else _boundary(tag, cells)
             if element is not root:
                 yield _shown(element.tail, code, cells)
+
+
+def _span(cell: Element) -> int:
+    """How many columns a cell covers."""
+    found = str(cell.get("colspan", ""))[:5]
+    return max(1, min(int(found), MAX_SPAN)) if found.isascii() and found.isdigit() else 1
 
 
 def _tag(element: Element) -> str:
