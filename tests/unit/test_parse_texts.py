@@ -115,3 +115,8 @@ def test_tables_of_a_page_lose_nothing(file: Path) -> None:
     for word in ["Before.", "Name", "Both\\|all", "Third", "Tall", "inner one", "inner two", "x", "y", "z", "After."]:
         assert word in text
     assert "|\n| --- | --- |" in text
+
+
+def test_only_line_feeds_end_rows(file: Path) -> None:
+    file.write_text("a,b\n1\u20282,3\x0c4\n")
+    assert table.parse(file).text == "| a | b |\n| --- | --- |\n| 1 2 | 3 4 |"

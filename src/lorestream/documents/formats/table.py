@@ -30,7 +30,8 @@ def parse(path: Path) -> Parsed:
 
 
 def _rows(text: str, delimiter: str) -> Iterator[list[str]]:
-    rows = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, skipinitialspace=True)
+    lines = (f"{line}\n" for line in text.split("\n"))
+    rows = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
     return ([cell(field) for field in row] for row in rows)
 
 
