@@ -114,6 +114,13 @@ async def same_bytes(session: AsyncSession, owner_id: str, sha256s: Sequence[str
     return {row.sha256: row.doc_id for row in rows}
 
 
+async def insert_documents(session: AsyncSession, documents: Sequence[Document]) -> None:
+    """Queue new documents, whose bytes their owner does not have."""
+    rows = [{name: getattr(one, name) for name in Document.__dataclass_fields__} for one in documents]
+    if rows:
+        await session.execute(insert(DocumentRow), rows)
+
+
 async def with_bytes(session: AsyncSession, owner_id: str, sha256: str) -> Document | None:
     """The owner's document with these bytes, rather one that did not fail, rather the latest."""
     mine = (DocumentRow.owner_id == owner_id, DocumentRow.sha256 == sha256, DocumentRow.status != DELETING)
