@@ -158,6 +158,33 @@ async def test_an_embedder_that_cannot_be_had_any_more_is_named_with_what_to_do(
             await searching(at, embedders).search(ALICE, "What is the capital of France?", 4)
 
 
+class EverythingIsNear(WordEmbedder):
+    """An embedder whose cosines are all high, as those of many models are."""
+
+    @property
+    def name(self) -> str:
+        return "near"
+
+    async def embed(self, texts: Sequence[str]) -> Vectors:
+        rows = await super().embed(texts) + 1.5 / self.size**0.5
+        unit: Vectors = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+        return unit
+
+
+async def test_an_embedder_to_which_everything_is_near_still_refuses_what_is_not_relevant(at: Desk) -> None:
+    embedder = EverythingIsNear()
+    at.documents.ingestor._embedder = embedder
+    await at.indexed(ALICE, "france.md", FRANCE)
+    embedders = Embedders(embedder)
+    retrieval = searching(at, embedders)
+    [passage] = await retrieval.search(ALICE, "What is the capital of France?", 4)
+    assert passage.title == "France"
+    [far] = (await retrieval.find(ALICE, "How long must pasta boil?", 4)).passages
+    assert 1 - far.distance > at.settings.relevance_floor, "its cosine alone would pass"
+    assert await embedders.usual("near") > 0.5
+    assert await retrieval.search(ALICE, "How long must pasta boil?", 4) == []
+
+
 async def test_a_search_stays_within_a_collection(at: Desk) -> None:
     collections = Collections(at.db)
     await at.indexed(ALICE, "france.md", FRANCE)
