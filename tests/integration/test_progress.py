@@ -157,7 +157,6 @@ async def work(at: Desk, doc_id: str, share: float) -> None:
             await jobs_store.hold(session, job, progress=share)
 
 
-@pytest.mark.fault(26)
 async def test_a_worker_that_dies_elsewhere_shows_by_itself(at: Desk, http: httpx.AsyncClient) -> None:
     doc_id = await at.add(ALICE, "france.md", FRANCE)
     await work(at, doc_id, 0.4)
