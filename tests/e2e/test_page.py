@@ -53,7 +53,8 @@ async def test_a_newcomer_registers_uploads_asks_and_stops(
             await ask(page, "Do I need the receipt for the warranty?")
             await expect(answer).to_have_attribute("data-state", "done", timeout=WAIT_MS)
             await page.get_by_test_id("citation").last.click()
-            await expect(page.get_by_test_id("page-image")).to_be_visible(timeout=WAIT_MS)
+            await page.get_by_test_id("view-paper").click()
+            await expect(page.get_by_test_id("page-highlight").first).to_be_visible(timeout=WAIT_MS)
             await page.screenshot(path=screenshots / "screenshot.png")
 
 
