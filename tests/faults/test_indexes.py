@@ -168,7 +168,7 @@ async def test_what_is_whole_is_not_compared_again_and_what_comes_is_no_damage(
 
 async def test_searching_while_documents_are_indexed_replaced_and_deleted_is_never_damage(at: Desk) -> None:
     """The documents and the index are read one after the other; what changes in between is none."""
-    doc_ids = [await at.indexed(ALICE, f"{n}.md", FRANCE + f"And {n}.".encode()) for n in range(4)]
+    doc_ids = [await at.indexed(ALICE, f"{n}.md", FRANCE + f"And {n}.".encode()) for n in range(2)]
     over = asyncio.Event()
 
     async def search() -> int:
@@ -190,7 +190,7 @@ async def test_searching_while_documents_are_indexed_replaced_and_deleted_is_nev
     assert await at.rows("documents", "reindex IS NOT NULL") == 0
     held = await at.index.held(ALICE, at.embedder.name, DIMENSIONS)
     assert all(isinstance(found, Sum) for found in held.versions.values())
-    assert len(held.versions) == 4
+    assert len(held.versions) == 2
 
 
 @pytest.mark.fault(57)
