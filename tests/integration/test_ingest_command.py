@@ -21,7 +21,7 @@ from lorestream.db import Database
 from tests.fakes.files import zipped
 from tests.fakes.server import EMAIL, running_server
 
-FILES = 5
+FILES = 4
 
 
 @pytest.fixture
