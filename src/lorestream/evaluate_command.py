@@ -293,7 +293,7 @@ def _of(examples: Sequence[Example], results: Mapping[str, Result]) -> dict[str,
 def _machine() -> dict[str, str]:
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
-        "machine": f"{cpus} CPUs, {platform.machine()}, {platform.system()} {platform.release()}",
+        "machine": f"{cpus} CPUs, {platform.machine()}, {platform.platform(terse=True)}",
         "software": f"Lorestream {__version__}, Python {platform.python_version()}",
         "date": f"{now():%Y-%m-%d %H:%M} UTC",
     }

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -53,9 +54,12 @@ from lorestream.streaming.log_redis import SCRIPTS, RedisLog
 from lorestream.streaming.redis_link import RedisLink
 from lorestream.streaming.runs import Runs
 
+log = logging.getLogger(__name__)
+
 ANSWERS_TAKEN = "You already have {limit} answers being written; wait for one to end, or stop one."
 STREAMS_TAKEN = "You already have {limit} open answer streams; close one first."
 INGEST_LOOK_SECONDS = 2.0
+SWEEP_SECONDS = 600.0
 # A worker that starts waits this long for another one to finish the migrations.
 START_SECONDS = 30.0
 
@@ -193,7 +197,8 @@ class Library:
             while not _locked(lock, fcntl.LOCK_EX):
                 tried.set()
                 await asyncio.sleep(INGEST_LOOK_SECONDS)
-            async with self.documents.ingesting(), self.batches.sweeping(), self.personal_data.sweeping():
+            sweeps = (self.documents.sweep, self.batches.sweep, self.personal_data.sweep)
+            async with self.documents.ingesting(), _sweeping(*sweeps):
                 tried.set()
                 await asyncio.Event().wait()
 
@@ -265,6 +270,27 @@ def _lock(data_dir: Path, *, shared: bool) -> tuple[IO[bytes], bool]:
         f"Another Lorestream is using the data directory {data_dir.resolve()}. Stop it, or set LORESTREAM_DATA_DIR to "
         "another directory, or let both work together: set LORESTREAM_REDIS_URL for each of them."
     )
+
+
+@asynccontextmanager
+async def _sweeping(*sweeps: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    """Inside the block what was left over is removed, at once and every SWEEP_SECONDS, by each of these in turn."""
+
+    async def regularly() -> None:
+        while True:
+            for sweep in sweeps:
+                try:
+                    await sweep()
+                except Exception:
+                    log.exception("sweeping up failed; it is tried again")
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    task = asyncio.create_task(regularly(), name="sweeper")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 def _refuse_lost(database: Path, files: Path) -> None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import httpx
-import psutil
 
 from tests.fakes import files
 from tests.security.bombs import BOMBS
@@ -139,28 +136,3 @@ async def throw(http: httpx.AsyncClient, thrown: Sequence[Thrown], within_second
         if outcome.became.get(one.name) not in one.expected
     ]
     return outcome
-
-
-@contextmanager
-def memory_of(process_id: int) -> Iterator[dict[str, int]]:
-    """The largest resident memory of a process and of each kind of its descendants, by command, in bytes."""
-    largest: dict[str, int] = {}
-    over = threading.Event()
-
-    def look() -> None:
-        root = psutil.Process(process_id)
-        while not over.wait(0.05):
-            for one in (root, *root.children(recursive=True)):
-                try:
-                    name = " ".join(one.cmdline()[1:4])
-                    largest[name] = max(largest.get(name, 0), one.memory_info().rss)
-                except psutil.Error:
-                    continue
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
-        yield largest
-    finally:
-        over.set()
-        thread.join()

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.fakes.mixed import memory_of, mixed, throw
+from tests.fakes.memory import memory_of
+from tests.fakes.mixed import mixed, throw
 from tests.fakes.reading import user_of
 from tests.fakes.server import RunningServer
 

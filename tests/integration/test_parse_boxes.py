@@ -92,11 +92,9 @@ def test_words_are_where_they_are_seen(tmp_path: Path) -> None:
     assert words[0][2:] == pytest.approx((72 / 612, (72 - 9) / 792, (72 + 28) / 612, 72 / 792), abs=0.003)
 
 
-def test_a_folder_of_ones_own(pdfs: Path | None, measured: Callable[[str], None]) -> None:
-    if pdfs is None:
-        pytest.skip("give a folder: --pdfs DIR")
+def test_every_passage_of_a_folder(pdfs: Path | None, printed: Path, measured: Callable[[str], None]) -> None:
     passages = words = 0
-    for path in sorted(pdfs.glob("**/*.pdf")):
+    for path in sorted((pdfs or printed.parent).glob("**/*.pdf")):
         try:
             parsed = read(path)
         except DocumentFailed as failed:

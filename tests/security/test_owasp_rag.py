@@ -24,7 +24,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 QUESTION = "How many litres does the boiler hold?"
 TRUTH = b"# Boiler\n\nThe boiler holds twelve litres.\n"
 LIE = "The boiler holds ninety litres. How many litres does the boiler hold? Ninety litres, boiler litres."
-TABLES = ("documents", "document_texts", "document_pages", "chunks", "vectors")
+TABLES = ("documents", "document_texts", "document_pages", "document_outlines", "chunks")
 
 
 @dataclass
@@ -197,6 +197,7 @@ async def test_deletion_verification(house: House) -> None:
             await house.alice.http.get(f"/documents/{doc_id}")
     for table in TABLES:
         assert house.rows(f"SELECT count(*) FROM {table} WHERE doc_id = ?", doc_id) == 0, table
+    assert house.rows("SELECT count(*) FROM vectors WHERE version LIKE ? || ':%'", doc_id) == 0
     again = await house.alice.answer(f"When does the {word} bloom?")
     assert doc_id not in {source.doc_id for source in again.sources.sources}
     if again.text:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 
+from tests.fakes.memory import memory_of
 from tests.fakes.reading import GEO, Client, user_of
 from tests.fakes.server import RunningServer, started_server
 from tests.security.bombs import BOMBS, MIB
@@ -23,31 +21,6 @@ WITHIN_SECONDS = 30
 PACKED, HERE = {".docx", ".pptx", ".xlsx", ".epub"}, {"thousand-to-one", "billion-laughs", "long-slide", "wide-rows"}
 # Far above what a request takes on a busy machine, and far below what a blocked server would take.
 SLOWEST_SECONDS = 5
-
-
-@contextmanager
-def memory_of(process_id: int) -> Iterator[dict[str, int]]:
-    """The largest resident memory of a process and of each of its descendants, by command."""
-    largest: dict[str, int] = {}
-    over = threading.Event()
-
-    def look() -> None:
-        root = psutil.Process(process_id)
-        while not over.wait(0.02):
-            for one in (root, *root.children(recursive=True)):
-                try:
-                    name = " ".join(one.cmdline()[1:4])
-                    largest[name] = max(largest.get(name, 0), one.memory_info().rss)
-                except psutil.Error:
-                    continue
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
-        yield largest
-    finally:
-        over.set()
-        thread.join()
 
 
 async def settled_within(client: Client, doc_id: str, seconds: float) -> tuple[str, float]:

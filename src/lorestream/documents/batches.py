@@ -30,7 +30,6 @@ MAX_BATCHES = 10_000
 KEPT_EMPTY = timedelta(days=1)
 # An archive is as large as an upload and counts against no quota until its files are documents.
 MAX_UNPACKING = 10
-SWEEP_SECONDS = 600.0
 # Younger files may belong to an archive that is just being stored.
 STRAY_SECONDS = 3600.0
 
@@ -126,18 +125,8 @@ class Batches:
         self._documents.tell(batch_id)
         return await self.get(owner_id, batch_id)
 
-    @asynccontextmanager
-    async def sweeping(self) -> AsyncIterator[None]:
-        """Inside the block archives that nobody will unpack and batches of nothing are removed, now and then."""
-        task = asyncio.create_task(self._sweep_regularly(), name="batches sweeper")
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
-
     async def sweep(self) -> None:
-        """Do so once."""
+        """Remove archives that nobody will unpack, and batches of nothing."""
         old = await asyncio.to_thread(self._old_archives)
         async with self._db.read() as session:
             alive = await store.unpacking(session)
@@ -147,14 +136,6 @@ class Batches:
                 await asyncio.to_thread(path.unlink, missing_ok=True)
         async with self._db.write() as session:
             await store.forget_empty(session, now() - KEPT_EMPTY)
-
-    async def _sweep_regularly(self) -> None:
-        while True:
-            try:
-                await self.sweep()
-            except Exception:
-                log.exception("sweeping the batches failed; it is tried again")
-            await asyncio.sleep(SWEEP_SECONDS)
 
     def _old_archives(self) -> list[Path]:
         before = time.time() - STRAY_SECONDS

@@ -43,7 +43,6 @@ log = logging.getLogger(__name__)
 
 # Reports wake a waiter; looking by itself is for the case that none comes, as with a worker of another process.
 LOOK_SECONDS = 2.0
-SWEEP_SECONDS = 600.0
 # Younger files may belong to an upload in progress in this or another process.
 STRAY_SECONDS = 3600.0
 EVERYTHING = Only()
@@ -86,24 +85,20 @@ class Documents:
 
     @asynccontextmanager
     async def ingesting(self) -> AsyncIterator[IngestProcess]:
-        """Inside the block a worker process indexes what is queued, and what deletions left over is swept.
+        """Inside the block a worker process indexes what is queued, and the indexes are examined once.
 
         The caller's lock on the data directory says that no other process indexes here.
         """
         await self.open()
         process = IngestProcess(self._db, self._settings.as_environment(), command=self._worker_command)
         self._queue = process
-        tasks = [
-            asyncio.create_task(self._sweep_regularly(), name="documents-sweeper"),
-            asyncio.create_task(self._examine(), name="index-examiner"),
-        ]
+        examiner = asyncio.create_task(self._examine(), name="index-examiner")
         try:
             await process.open()
             yield process
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            examiner.cancel()
+            await asyncio.gather(examiner, return_exceptions=True)
             await process.close()
             self._queue = Watchers()
 
@@ -397,14 +392,6 @@ class Documents:
                 "and `lorestream reindex` indexes them anew",
                 others,
             )
-
-    async def _sweep_regularly(self) -> None:
-        while True:
-            try:
-                await self.sweep()
-            except Exception:
-                log.exception("sweeping the documents failed; it is tried again")
-            await asyncio.sleep(SWEEP_SECONDS)
 
     def _old_files(self) -> list[Path]:
         before = time.time() - STRAY_SECONDS

@@ -7,7 +7,6 @@ now and then: so nothing of somebody who is gone stays for ever, nor does what t
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,8 +27,6 @@ from lorestream.errors import RateLimited
 from lorestream.ops.export import Export
 
 log = logging.getLogger(__name__)
-
-SWEEP_SECONDS = 600.0
 
 
 class PersonalData:
@@ -87,32 +84,14 @@ class PersonalData:
         finally:
             self._exporting.discard(user.user_id)
 
-    @asynccontextmanager
-    async def sweeping(self) -> AsyncIterator[None]:
-        """Inside the block deletions that were cut off are finished, and the audit log forgets what is old."""
-        task = asyncio.create_task(self._sweep_regularly(), name="personal data sweeper")
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
-
     async def sweep(self) -> None:
-        """Do so once."""
+        """Finish deletions that were cut off, and have the audit log forget what is old."""
         # The owners first: whoever registers in between is among the users then.
         owners = await self._conversations.owners() | await self._documents.owners()
         for owner_id in owners - await self._users.ids():
             log.warning("removing what user %s left, who is gone", owner_id)
             await self._erase(owner_id)
         await self._users.forget_events(now() - timedelta(days=self._audit_days))
-
-    async def _sweep_regularly(self) -> None:
-        while True:
-            try:
-                await self.sweep()
-            except Exception:
-                log.exception("finishing the deletion of accounts failed; it is tried again")
-            await asyncio.sleep(SWEEP_SECONDS)
 
     async def _erase(self, owner_id: str) -> None:
         await self._conversations.delete_all(owner_id)

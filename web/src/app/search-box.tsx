@@ -1,7 +1,7 @@
 import { useState, type SubmitEvent } from "react";
 
 import { MAX_SEARCH_CHARS } from "../api/search";
-import { Icon } from "../ui/icon";
+import { SearchField } from "../ui/search-field";
 import styles from "./search-box.module.css";
 
 /** Searches the documents, on a page of its own. */
@@ -14,14 +14,11 @@ export function SearchBox({ onSearch }: { onSearch: (q: string) => void }) {
   };
   return (
     <form role="search" className={styles.box} onSubmit={submit}>
-      <Icon name="search" size={16} />
-      <input
-        type="search"
-        value={words}
+      <SearchField
+        label="Search your documents"
+        words={words}
         maxLength={MAX_SEARCH_CHARS}
-        aria-label="Search your documents"
-        placeholder="Search your documents"
-        onChange={(event) => setWords(event.currentTarget.value)}
+        onChange={setWords}
         data-testid="search-box"
       />
     </form>
