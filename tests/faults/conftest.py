@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import SEED
 
 # A fault shows by chance what it breaks: those that take little time are injected this often.
-REPETITIONS, QUICK = 3, {"tests.faults.test_upstream", "tests.faults.test_client"}
+REPETITIONS, QUICK = 2, {"tests.faults.test_upstream", "tests.faults.test_client"}
 
 
 @pytest.hookimpl(trylast=True)  # so that a test's own parameters come first in its name

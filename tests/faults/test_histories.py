@@ -286,7 +286,7 @@ def test_random_histories_keep_the_promises(site: Site, soak: bool) -> None:
     run_state_machine_as_test(
         Histories,
         settings=settings(
-            max_examples=50 if soak else 4,
+            max_examples=50 if soak else 3,
             stateful_step_count=20 if soak else 10,
             deadline=None,
             print_blob=True,

@@ -244,7 +244,7 @@ def test_random_histories_leave_one_living_token_or_none(site: Site, soak: bool)
     run_state_machine_as_test(
         Families,
         settings=settings(
-            max_examples=400 if soak else 25,
+            max_examples=400 if soak else 15,
             stateful_step_count=40 if soak else 20,
             deadline=None,
             print_blob=True,
