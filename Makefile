@@ -80,7 +80,7 @@ wire: $(VENV)/.dev web/node_modules/.stamp ## regenerate wire/, the page's types
 
 test: $(VENV)/.dev src/lorestream/webui/index.html debian ## the whole suite: unit, contract, integration, browser
 	@cd web && npm run --silent test
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: $(VENV)/.dev src/lorestream/webui/index.html debian ## the long counts of the fault suite, and what was measured
 	@$(BIN)/python -m pytest tests/faults --soak --timeout 7200 $(ARGS)
