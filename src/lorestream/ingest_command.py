@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -32,14 +32,13 @@ from lorestream.db import now
 from lorestream.documents.archive import Entry, documents_of, inspect, unpack
 from lorestream.documents.models import Document
 from lorestream.documents.parse import DocumentFailed
+from lorestream.documents.progress import OVERLAP
 from lorestream.documents.upload import ARCHIVE_SUFFIX, PART_SUFFIX
 from lorestream.errors import InvalidInput, LorestreamError, NotFound, StartRefused, UnsupportedType
 from lorestream.library import Library
 
 EXIT_OK, EXIT_FAILED, EXIT_STOPPED = 0, 1, 130
 LOOK_SECONDS = 0.5
-# A row's time is set when it is written and seen when that is committed: so far back is looked again.
-OVERLAP = timedelta(seconds=3)
 CHANGES_PER_LOOK = 500
 # Where nothing is heard of a document for so long, it is asked for by its name.
 QUIET_SECONDS = 10.0

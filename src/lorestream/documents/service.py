@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -33,6 +32,7 @@ from lorestream.documents.upload import (
     copied,
     disk_errors,
     received,
+    sync,
 )
 from lorestream.errors import Busy, Conflict, NotFound
 from lorestream.index.base import VectorIndex
@@ -448,11 +448,6 @@ async def _group(session: Session, document: Document, collection_id: str | None
 
 def move_durably(source: Path, target: Path) -> None:
     """Move a file on one disk so that it outlives a power cut (blocking)."""
-    with source.open("rb") as file:
-        os.fsync(file.fileno())
+    sync(source)
     source.rename(target)
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync(target.parent)

@@ -10,7 +10,6 @@ import asyncio
 import hashlib
 import itertools
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -29,7 +28,7 @@ from lorestream.documents.ingest import title_of
 from lorestream.documents.models import Document
 from lorestream.documents.parse import DocumentFailed, detect
 from lorestream.documents.store import LeaseLost
-from lorestream.documents.upload import ARCHIVE_SUFFIX, PART_SUFFIX, Upload, disk_errors
+from lorestream.documents.upload import ARCHIVE_SUFFIX, PART_SUFFIX, Upload, disk_errors, sync
 from lorestream.errors import LorestreamError, QuotaExceeded
 
 log = logging.getLogger(__name__)
@@ -223,15 +222,11 @@ class Unpacker:
         with disk_errors():
             # All at once: the file system writes its journal once for many who wait.
             with ThreadPoolExecutor(SYNCS_AT_ONCE) as threads:
-                list(threads.map(_sync, [one.upload.path for one in new if one.upload]))
+                list(threads.map(sync, [one.upload.path for one in new if one.upload]))
             for one in new:
                 assert one.upload
                 one.upload.path.rename(self._files / one.document.doc_id)
-            folder = os.open(self._files, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            sync(self._files)
 
     def _drop(self, files: Sequence[_File]) -> None:
         for one in files:
@@ -269,11 +264,6 @@ class _Inserted:
 
     job: Unpacking
     kept: set[str]
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def _document(job: Unpacking, doc_id: str, filename: str) -> Document:

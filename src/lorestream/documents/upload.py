@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
+import os
 import re
 import secrets
 import shutil
@@ -45,6 +46,15 @@ def disk_errors() -> Iterator[None]:
         if error.errno in FULL:
             raise StorageFull from error
         raise
+
+
+def sync(path: Path) -> None:
+    """Have a file, or the names in a folder, outlive a power cut (blocking)."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @dataclass(frozen=True, slots=True)
