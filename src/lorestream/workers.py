@@ -31,7 +31,6 @@ class _Child:
     def __init__(self, process: asyncio.subprocess.Process, line: socket.socket) -> None:
         self.process = process
         self.line = line
-        self.leaving = False
 
     async def ready(self) -> bool:
         """Whether it came so far; False when it ended before."""
@@ -40,7 +39,6 @@ class _Child:
         return False
 
     def send(self, sig: int) -> None:
-        self.leaving = True
         with suppress(ProcessLookupError):
             self.process.send_signal(sig)
 
@@ -48,6 +46,14 @@ class _Child:
         code = await self.process.wait()
         self.line.close()
         return code
+
+
+class _Place:
+    """One of the servers to be kept running; ``changing`` is held while another child takes it."""
+
+    def __init__(self, child: _Child) -> None:
+        self.child = child
+        self.changing = asyncio.Lock()
 
 
 class Workers:
@@ -62,6 +68,7 @@ class Workers:
             )
         self._settings = settings
         self._children: set[_Child] = set()
+        self._places: list[_Place] = []
         self._keepers: set[asyncio.Task[None]] = set()
         self._ending = False
         self._rolling: asyncio.Task[None] | None = None
@@ -77,7 +84,9 @@ class Workers:
                 for number in range(self._settings.workers):
                     if self._ending:
                         break
-                    self._keep(await self._start(listening, greet=number == 0), listening)
+                    place = _Place(await self._start(listening, greet=number == 0))
+                    self._places.append(place)
+                    self._keep(place, listening)
                 await self._all_ended()
             finally:
                 self._ending = True
@@ -116,29 +125,36 @@ class Workers:
             )
         child = _Child(process, ours)
         self._children.add(child)
+        if self._ending:
+            child.send(signal.SIGTERM)
         if not await child.ready() and not self._ending:
-            child.leaving = True
             self._children.discard(child)
             await child.ended()
             raise StartRefused("A worker did not start; it said why above.")
         return child
 
-    def _keep(self, child: _Child, listening: socket.socket) -> None:
-        task = asyncio.create_task(self._restart_when_dead(child, listening))
+    def _keep(self, place: _Place, listening: socket.socket) -> None:
+        task = asyncio.create_task(self._restart_when_dead(place, place.child, listening))
         self._keepers.add(task)
         task.add_done_callback(self._keepers.discard)
 
-    async def _restart_when_dead(self, child: _Child, listening: socket.socket) -> None:
+    async def _restart_when_dead(self, place: _Place, child: _Child, listening: socket.socket) -> None:
         code = await child.ended()
         self._children.discard(child)
         delay = RESTART_SECONDS
-        while not (self._ending or child.leaving):
-            log.warning("a worker ended with code %d; another one starts in %.1f s", code, delay)
-            await asyncio.sleep(delay)
-            delay = min(2 * delay, LONGEST_RESTART_SECONDS)
-            with suppress(StartRefused):
-                self._keep(await self._start(listening), listening)
-                return
+        async with place.changing:
+            while place.child is child and not self._ending:
+                log.warning("a worker ended with code %d; another one starts in %.1f s", code, delay)
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, LONGEST_RESTART_SECONDS)
+                with suppress(StartRefused, OSError):
+                    await self._fill(place, listening)
+
+    async def _fill(self, place: _Place, listening: socket.socket) -> None:
+        """Start a child in the place of another one. Raises StartRefused; the place is then as it was."""
+        if not self._ending:
+            place.child = await self._start(listening)
+            self._keep(place, listening)
 
     def _end(self, sig: int, listening: socket.socket) -> None:
         self._ending = True
@@ -151,12 +167,14 @@ class Workers:
             self._rolling = asyncio.create_task(self._replace_one_by_one(listening))
 
     async def _replace_one_by_one(self, listening: socket.socket) -> None:
-        for old in list(self._children):
-            try:
-                self._keep(await self._start(listening), listening)
-            except StartRefused:
-                log.exception("the new worker did not start; the old ones go on")
-                return
+        for place in self._places:
+            async with place.changing:  # one that is just being started is replaced once it is ready
+                old = place.child
+                try:
+                    await self._fill(place, listening)
+                except (StartRefused, OSError):
+                    log.exception("the new worker did not start; the old ones go on")
+                    return
             old.send(signal.SIGTERM)
             await old.process.wait()
 
