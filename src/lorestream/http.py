@@ -185,11 +185,18 @@ def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, routing)
 
 
+class BrokenOff(Exception):
+    """An event source cannot go on to its end: the connection is broken off, so that its end says nothing."""
+
+
 class EventSource(Protocol):
     """What an event stream sends: blocks of bytes, None at the end."""
 
     async def next(self, wait_seconds: float) -> bytes | None:
-        """The next block; a heartbeat after ``wait_seconds`` of silence; None when the stream is over."""
+        """The next block; a heartbeat after ``wait_seconds`` of silence; None when the stream is over.
+
+        Raises BrokenOff where it cannot come to its end.
+        """
         ...
 
     def close(self) -> None:
@@ -228,7 +235,8 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the source's end or the client's disconnect, or until the caller may no longer be served.
 
-        In the last case the connection is broken off without an end, like one whose client stalls.
+        In the last case the connection is broken off without an end, like one whose client stalls or whose source
+        is BrokenOff.
         """
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         relay = asyncio.create_task(self._relay(scope.get(SERVER_SEND, send)))
@@ -237,7 +245,8 @@ class EventStream(Response):
         over = asyncio.create_task(_until_over(scope))
         try:
             await asyncio.wait([relay, gone, stalled, over], return_when=asyncio.FIRST_COMPLETED)
-            if relay.done():
+            broken = relay.done() and isinstance(relay.exception(), BrokenOff)
+            if relay.done() and not broken:
                 relay.result()
             elif not gone.done() and (abort := scope.get(ABORT)):
                 # A mere close would wait for the client to take what is buffered.

@@ -8,10 +8,19 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import MetaData, create_engine
 
-from lorestream.accounts.models import ApiKey, AuditEvent, Invitation, Login, TokenUsage, UsedRefreshToken, User
+from lorestream.accounts.models import (
+    ApiKey,
+    AuditEvent,
+    Invitation,
+    Login,
+    StreamTicket,
+    TokenUsage,
+    UsedRefreshToken,
+    User,
+)
 from lorestream.db import Database
 
-MODELS = (User, Login, UsedRefreshToken, ApiKey, Invitation, AuditEvent, TokenUsage)
+MODELS = (User, Login, UsedRefreshToken, ApiKey, StreamTicket, Invitation, AuditEvent, TokenUsage)
 TABLES = {model.__tablename__ for model in MODELS}
 
 

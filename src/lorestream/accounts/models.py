@@ -108,6 +108,22 @@ class ApiKey(Base):
     expires_at: Mapped[datetime | None] = mapped_column(Utc)
 
 
+class StreamTicket(Base):
+    """What a browser's EventSource comes by, which can send no header: good for one run; only its SHA-256 is known.
+
+    It was given to one login or API key and ends with it. ``run_id`` is null until it was used.
+    """
+
+    __tablename__ = "stream_tickets"
+
+    hash: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.user_id", ondelete="CASCADE"), index=True)
+    session_id: Mapped[str | None] = mapped_column(String(32))
+    key_id: Mapped[str | None] = mapped_column(String(32))
+    run_id: Mapped[str | None] = mapped_column(String(32))
+    expires_at: Mapped[datetime] = mapped_column(Utc, index=True)
+
+
 class Invitation(Base):
     """A code with which one person may register; only its SHA-256 is known. With ``email``, only that address may."""
 

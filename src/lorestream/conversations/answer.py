@@ -6,14 +6,15 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lorestream.accounts.models import Credential
 from lorestream.accounts.quotas import Quotas
 from lorestream.accounts.watch import Watch
 from lorestream.admission import Admission, Ticket
 from lorestream.conversations import citations, prompt
-from lorestream.conversations.models import Begun, Question, Turn
+from lorestream.conversations.models import Begun, Manner, Question, Turn
+from lorestream.conversations.stops import StopScanner
 from lorestream.conversations.store import MessageStore
 from lorestream.errors import Busy, Gone, Internal, LimitReached, NoDocuments, NotFound, RunFailed
 from lorestream.providers.base import NO_ANSWER, ChatModel, Delta, Finish, Generation, Prompt, PromptPassage
@@ -152,6 +153,8 @@ class _Answering:
         self._question = begun.question
         self._model = model
         self._ticket = ticket
+        self._how = _generation(answers.generation, begun.question.manner)
+        self._stops = StopScanner(begun.question.manner.stop) if begun.question.manner.stop else None
         self._started = time.monotonic()
         self._queue_ms: int | None = None
         self._retrieval_ms: int | None = None
@@ -169,12 +172,15 @@ class _Answering:
         owner = Credential("user", self._owner_id)
         try:
             with self._answers.watch.holding(owner, lambda: self._answers.runs.stop_here(self._begun.run_id)):
-                yield [Status("retrieving")]
-                yield [Sources(await self._search())]
-                if not self._passages:
-                    self._finish_reason = "no_context"
-                    yield [Token(NO_ANSWER)]
-                    return
+                if self._question.retrieve:
+                    yield [Status("retrieving")]
+                    yield [Sources(await self._search())]
+                    if not self._passages:
+                        self._finish_reason = "no_context"
+                        yield [Token(NO_ANSWER)]
+                        return
+                else:
+                    yield [Sources([])]
                 began = time.monotonic()
                 async for place in self._ticket.positions():
                     yield [Status("queued", place)]
@@ -182,9 +188,14 @@ class _Answering:
                 yield [Status("generating")]
                 made = self._prompt(await self._history())
                 self._prompt_bytes = sum(len(message.content.encode()) for message in made.messages)
-                async with aclosing(self._model.stream(made, self._answers.generation)) as batches:
+                async with aclosing(self._model.stream(made, self._how)) as batches:
                     async for deltas in batches:
                         yield self._translate(deltas)
+                        if self._stops and self._stops.hit:
+                            self._finish_reason = "stop"
+                            return
+                if self._stops and (rest := self._stops.rest()):
+                    yield [Token(rest)]
         finally:
             self._ticket.leave()
 
@@ -213,15 +224,17 @@ class _Answering:
         return turns
 
     def _prompt(self, history: list[Turn]) -> Prompt:
-        how = self._answers.generation
+        question = self._question
+        budget = self._how.context_tokens - self._how.max_output_tokens
+        if not question.retrieve:
+            return prompt.plain(question.text, budget, history, question.instructions)
         shown = [PromptPassage(n, passage.title, passage.text) for n, passage in enumerate(self._passages, 1)]
-        budget = how.context_tokens - how.max_output_tokens
-        return prompt.build(self._question.text, shown, secrets.token_hex(8), budget, history)
+        return prompt.build(question.text, shown, secrets.token_hex(8), budget, history, question.instructions)
 
     def _translate(self, deltas: list[Delta]) -> list[Event]:
         batch: list[Event] = []
         for delta in deltas:
-            text = delta.text
+            text = self._stops.feed(delta.text) if self._stops else delta.text
             if text:
                 batch += [Token(text)] if len(text) <= MAX_TOKEN_CHARACTERS else map(Token, split_token(text))
                 self._size += len(text) if text.isascii() else len(text.encode())
@@ -251,7 +264,7 @@ class _Answering:
             usage=Usage(usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) if usage else None,
             timings=Timings(self._queue_ms, self._retrieval_ms, self._first_token_ms, _ms_since(self._started)),
             citations=cited,
-            uncited=citations.uncited(fold.answer, cited),
+            uncited=bool(self._passages) and citations.uncited(fold.answer, cited),
             conversation_id=self._begun.conversation_id,
             message_id=self._begun.answer_id,
         )
@@ -277,6 +290,16 @@ class _Answering:
         if not self._prompt_bytes:
             return 0
         return prompt.estimated_tokens(fold.answer, fold.reasoning) + self._prompt_bytes // prompt.BYTES_PER_TOKEN
+
+
+def _generation(how: Generation, wanted: Manner) -> Generation:
+    """The server's way of generating with what a client wants of it: an answer may be shorter, never longer."""
+    most, warmth = wanted.max_output_tokens, wanted.temperature
+    return replace(
+        how,
+        max_output_tokens=min(most, how.max_output_tokens) if most else how.max_output_tokens,
+        temperature=how.temperature if warmth is None else warmth,
+    )
 
 
 async def _written(log: RunLog, run_id: str) -> str:

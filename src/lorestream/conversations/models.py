@@ -49,6 +49,7 @@ class Message(Base):
             unique=True,
             sqlite_where=text("client_request_id IS NOT NULL"),
         ),
+        Index("ix_messages_chat", "owner_id", "chat_id", "created_at", sqlite_where=text("chat_id IS NOT NULL")),
     )
 
     message_id: Mapped[str] = mapped_column(String(32), primary_key=True)
@@ -72,21 +73,12 @@ class Message(Base):
     asked: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     client_request_id: Mapped[str | None] = mapped_column(String(128))
     request_hash: Mapped[str | None] = mapped_column(String(64))
+    # What a client calls the chat of a question asked outside a conversation, so that it finds its answer again.
+    chat_id: Mapped[str | None] = mapped_column(String(128))
     rating: Mapped[str | None] = mapped_column(String(4))
     comment: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(Utc)
     updated_at: Mapped[datetime] = mapped_column(Utc)
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked, over how many passages, of which model, from which documents and collection (None: all)."""
-
-    text: str
-    k: int = 4
-    doc_ids: Sequence[str] | None = None
-    model: str | None = None
-    collection_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +88,38 @@ class Turn:
     question: str
     answer: str
     running: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a client wants its answer: at most so many tokens (within the server's own limit), how warm (None: as the
+    server is set), and ended before the first of the ``stop`` texts.
+    """
+
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked, over how many passages, of which model, from which documents and collection (None: all).
+
+    Without ``retrieve`` the model answers alone, with no passages. ``history`` and ``instructions`` are what a client
+    says came before and how it wants to be answered, ``chat_id`` what it calls the chat: for questions outside a
+    conversation.
+    """
+
+    text: str
+    k: int = 4
+    doc_ids: Sequence[str] | None = None
+    model: str | None = None
+    collection_id: str | None = None
+    retrieve: bool = True
+    history: Sequence[Turn] = ()
+    instructions: str = ""
+    manner: Manner = Manner()
+    chat_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,9 +56,15 @@ class MessageStore:
 
     async def begin(self, owner_id: str, question: Question, door: str) -> Begun:
         """Store a question asked outside a conversation and its running answer, in one transaction."""
-        begun = Begun(question, uuid4().hex, uuid4().hex, uuid4().hex)
+        begun = Begun(question, uuid4().hex, uuid4().hex, uuid4().hex, history=question.history)
         at = now()
-        common: dict[str, Any] = {"owner_id": owner_id, "door": door, "created_at": at, "updated_at": at}
+        common: dict[str, Any] = {
+            "owner_id": owner_id,
+            "door": door,
+            "chat_id": question.chat_id,
+            "created_at": at,
+            "updated_at": at,
+        }
         async with self._db.write() as session:
             session.add(
                 Message(message_id=begun.question_id, role="user", content=question.text, status="done", **common)

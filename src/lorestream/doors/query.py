@@ -12,11 +12,10 @@ from lorestream.accounts.caller import Asks, AskStream, AsksWhileValid
 from lorestream.conversations.models import Question
 from lorestream.conversations.routes import AnswersDep, SettingsDep, event_stream, follow
 from lorestream.description import problems
-from lorestream.errors import LorestreamError, failure
-from lorestream.http import Body, client_ip, from_state, not_blank, unless_gone
+from lorestream.doors.translate import answer_of
+from lorestream.http import Body, client_ip, from_state, not_blank
 from lorestream.limits import RateLimiter
-from lorestream.streaming.events import Done, Error, Fold
-from lorestream.streaming.runs import OnDisconnect, Reader
+from lorestream.streaming.runs import OnDisconnect
 
 router = APIRouter(tags=["query"])
 
@@ -83,30 +82,10 @@ async def query(
     await limiter.check("query", settings.query_rate, client_ip(request))
     asked = Question(body.question, body.k, [body.doc_id] if body.doc_id else None)
     started = await answers.start(user.user_id, asked, door="query", on_disconnect="cancel")
-    try:
-        fold = await unless_gone(request, _fold(started.reader))
-    finally:
-        started.reader.close()
-    return _answer(started.run_id, fold)
-
-
-async def _fold(reader: Reader) -> Fold:
-    fold = Fold()
-    async for event in reader.events():
-        fold.add(event)
-    return fold
-
-
-def _answer(run_id: str, fold: Fold) -> dict[str, Any]:
-    match fold.terminal:
-        case Done() as done:
-            return {
-                "answer": fold.answer,
-                "sources": msgspec.to_builtins(fold.sources or []),
-                "run_id": run_id,
-                **msgspec.to_builtins(done),
-            }
-        case Error() as error:
-            raise failure(error.code, error.message, error.retry_after, {"run_id": run_id})
-        case None:
-            raise LorestreamError("The answer's events are no longer kept.")
+    fold, done = await answer_of(request, started)
+    return {
+        "answer": fold.answer,
+        "sources": msgspec.to_builtins(fold.sources or []),
+        "run_id": started.run_id,
+        **msgspec.to_builtins(done),
+    }
