@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ from lorestream.streaming.events import (
     error_event,
 )
 
+# Every other door by name: the suffix of its streams, and how it tells a run's events from the first to the last.
+DOORS: dict[str, tuple[str, Callable[[list[Event]], bytes]]] = {}
 WIRE = Path(__file__).parent.parent / "wire"
 RUN_ID = "0123456789abcdef0123456789abcdef"
 MESSAGE_ID = "fedcba9876543210fedcba9876543210"
@@ -99,6 +102,8 @@ def _json(value: Any) -> bytes:
 def files() -> dict[Path, bytes]:
     """Every generated file and its content."""
     made = {WIRE / "streams" / f"{name}.sse": golden(events) for name, events in streams().items()}
+    for door, (suffix, told) in DOORS.items():
+        made |= {WIRE / "streams" / door / f"{name}{suffix}": told(events) for name, events in streams().items()}
     made[WIRE / "events.schema.json"] = _json(msgspec.json.schema(Event))
     made[WIRE / "openapi.json"] = _json(create_app(Library(Settings(_env_file=None))).openapi())
     return made
