@@ -17,31 +17,56 @@ from lorestream.streaming.runs import Reader
 class Translated:
     """A run's events in the words of one door (``http.EventSource``).
 
-    ``encode`` gives the bytes of one event, none for what the door does not tell. Where the log ends without a
-    terminal event the stream is broken off, so that nobody takes its end for the answer's.
+    ``encode`` gives the bytes of one event, none for what the door does not tell; it raises BrokenOff where the door
+    has no words for how the run ended. Where the log ends without a terminal event the stream is broken off, so that
+    nobody takes its end for the answer's.
     """
 
-    def __init__(self, reader: Reader, encode: Callable[[Event], bytes], heartbeat: bytes = sse.HEARTBEAT) -> None:
-        """Read from here on; ``heartbeat`` is what the door's clients pass over."""
+    def __init__(
+        self,
+        reader: Reader,
+        encode: Callable[[Event], bytes],
+        heartbeat: bytes = sse.HEARTBEAT,
+        *,
+        resumable: bool = False,
+    ) -> None:
+        """Read from here on; ``heartbeat`` is what the door's clients pass over.
+
+        ``resumable`` puts the run's own ``id:`` line before each event, for a client that resumes by Last-Event-ID.
+        """
         self._reader = reader
         self._encode = encode
         self._heartbeat = heartbeat
+        self._resumable = resumable
+        self._broken = False
 
     async def next(self, wait_seconds: float) -> bytes | None:
         """The next bytes; a heartbeat after ``wait_seconds`` of silence; None after the terminal event.
 
         Raises BrokenOff where the run's log is no longer whole.
         """
-        while not self._reader.ended:
+        while not (self._reader.ended or self._broken):
             block = await self._reader.next(wait_seconds)
             if block is None:
                 raise BrokenOff
             if block is sse.HEARTBEAT:
                 return self._heartbeat
-            parts = (part for part in block.split(b"\n\n") if b"data: " in part)
-            if said := b"".join(self._encode(sse.decode(part)) for part in parts):
+            if said := self._told(block):
                 return said
+        if self._broken:
+            raise BrokenOff
         return None
+
+    def _told(self, block: bytes) -> bytes:
+        """A block in the door's words; what came before an event that breaks the stream off is still told."""
+        told = []
+        try:
+            for part in block.split(b"\n\n"):
+                if b"data: " in part and (said := self._encode(sse.decode(part))):
+                    told += [part[: part.index(b"data: ")], said] if self._resumable else [said]
+        except BrokenOff:
+            self._broken = True
+        return b"".join(told)
 
     def close(self) -> None:
         """Leave the run."""
