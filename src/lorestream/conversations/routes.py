@@ -51,18 +51,34 @@ async def follow(
     after: Annotated[int | None, Query(ge=0, le=10**9)] = None,
 ) -> Response:
     """Replay what follows the cursor, then go on live; 204 once the terminal event was read."""
-    await answers.store.snapshot(user.user_id, run_id)
+    reader = await reader_after(answers, user.user_id, run_id, last_event_id, after)
+    return event_stream(run_id, reader, settings) if reader else all_read(run_id)
+
+
+async def reader_after(
+    answers: Answers, owner_id: str, run_id: str, last_event_id: str | None, after: int | None = None
+) -> Reader | None:
+    """A reader of what follows a cursor; None once the terminal event was read.
+
+    Raises NotFound, InvalidInput and Conflict for the run and the cursor, Gone where its log is no longer kept.
+    """
+    await answers.store.snapshot(owner_id, run_id)
     cursor = sse.parse_cursor(run_id, last_event_id, after)
     position = await answers.runs.position(run_id, cursor)
     at_the_end = position.ended and cursor == position.last
     if cursor <= position.last and not at_the_end:
-        return event_stream(run_id, answers.runs.follow(run_id, cursor), settings)
-    stored = await answers.store.snapshot(user.user_id, run_id)
+        return answers.runs.follow(run_id, cursor)
+    stored = await answers.store.snapshot(owner_id, run_id)
     if stored.error and stored.error["code"] == Interrupted.code:
         # Its last numbers may have gone, at the process that died, to events that died with it.
         raise Gone("The last events of this answer are lost; its message is kept.")
     if cursor > position.last:
         raise Conflict("The cursor is ahead of this answer's events.")
+    return None
+
+
+def all_read(run_id: str) -> Response:
+    """What a reader gets who has read a run to its end: a browser's EventSource comes no more after it."""
     return Response(status_code=204, headers={"X-Run-Id": run_id})
 
 
