@@ -74,10 +74,11 @@ def _describe(operation: dict[str, Any]) -> None:
         statuses.add(404)
     if "requestBody" in operation:
         statuses.add(413)
-    if parameters or "requestBody" in operation:
-        statuses.add(422)
     responses = operation["responses"]
     responses.pop("422", None)
+    # A door that tells of a bad request itself does so as its clients expect it.
+    if (parameters or "requestBody" in operation) and "400" not in responses:
+        statuses.add(422)
     for status, response in problems(*statuses).items():
         responses.setdefault(str(status), response)
     operation["responses"] = dict(sorted(responses.items()))

@@ -9,7 +9,7 @@ import json
 import logging
 import re
 import unicodedata
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from http import HTTPStatus
@@ -35,6 +35,8 @@ T = TypeVar("T")
 SERVER_SEND = "lorestream.send"
 # Where the headers are kept in the scope that the answer will have, whatever it is.
 ANSWER_HEADERS = "lorestream.headers"
+# Where a function is kept in the scope that tells a failure in the words of the door that is asked.
+REFUSAL = "lorestream.refusal"
 # Where an event is kept in the scope that is set when the caller may no longer be served, by ``accounts.caller``.
 CALLER_OVER = "lorestream.caller_over"
 MAX_FIELD_NAME = 200
@@ -126,26 +128,38 @@ def answer_headers(connection: HTTPConnection) -> dict[str, str]:
     return headers
 
 
+def refusal(error: LorestreamError, scope: Scope) -> Response:
+    """A failure as its caller expects it: in the words of the door that was asked, else as a problem document."""
+    told: Callable[[LorestreamError], Response] | None = scope.get(REFUSAL)
+    return told(error) if told else problem_response(error, scope.get("request_id"))
+
+
 def problem_response(error: LorestreamError, request_id: str | None) -> Response:
     """A failure as ``application/problem+json`` (RFC 9457)."""
+    return Response(
+        json.dumps(to_problem(error, request_id)),  # escapes lone surrogates, which are not UTF-8
+        status_code=error.status,
+        headers=refusal_headers(error),
+        media_type="application/problem+json",
+    )
+
+
+def refusal_headers(error: LorestreamError) -> dict[str, str]:
+    """The headers that a failure has in whatever words."""
     headers = {"Cache-Control": "no-store"}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     if error.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
-    return Response(
-        json.dumps(to_problem(error, request_id)),  # escapes lone surrogates, which are not UTF-8
-        status_code=error.status,
-        headers=headers,
-        media_type="application/problem+json",
-    )
+    return headers
 
 
-def _validation_problem(error: RequestValidationError) -> InvalidInput:
-    # Only the place and the reason: the input itself may be a password. Names of unknown fields are input, too.
+def invalid(errors: Sequence[Mapping[str, Any]]) -> InvalidInput:
+    """What pydantic found wrong, by the place and the reason alone: the input itself may be a password."""
+    # Names of unknown fields are input, too.
     found = [
         {"field": ".".join(str(part) for part in item["loc"])[:MAX_FIELD_NAME], "reason": item["msg"]}
-        for item in error.errors()[:20]
+        for item in errors[:20]
     ]
     summary = "; ".join(f"{item['field']}: {item['reason']}" for item in found)
     return InvalidInput(f"The request is not valid: {summary}", fields={"errors": found})
@@ -167,16 +181,16 @@ def install_error_handlers(app: FastAPI) -> None:
 
     async def ours(request: Request, error: Exception) -> Response:
         assert isinstance(error, LorestreamError)
-        return problem_response(error, request.scope.get("request_id"))
+        return refusal(error, request.scope)
 
     async def validation(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return problem_response(_validation_problem(error), request.scope.get("request_id"))
+        return refusal(invalid(error.errors()), request.scope)
 
     async def routing(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         failure = HttpFailure(error.status_code, dict(error.headers or {}))
-        response = problem_response(failure, request.scope.get("request_id"))
+        response = refusal(failure, request.scope)
         response.headers.update(failure.headers)
         return response
 

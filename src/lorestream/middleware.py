@@ -8,18 +8,19 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import quote
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute, APIRouter, APIWebSocketRoute, iter_route_contexts
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lorestream.connection import SECURITY_HEADERS
 from lorestream.errors import BadRequest, Internal, InvalidInput, LorestreamError, PayloadTooLarge
-from lorestream.http import ANSWER_HEADERS, SERVER_SEND, HttpFailure, problem_response
+from lorestream.http import ANSWER_HEADERS, REFUSAL, SERVER_SEND, HttpFailure, refusal
 
 log = logging.getLogger(__name__)
 
@@ -40,9 +41,12 @@ class RequestContext:
     framework's own handler stands outside of all middleware, so its 500 would carry neither id nor headers.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        """Wrap the application."""
+    def __init__(
+        self, app: ASGIApp, refusals: Mapping[str, Callable[[LorestreamError], Response]] | None = None
+    ) -> None:
+        """Wrap the application; ``refusals`` tell failures below a prefix of the path, such as ``/v1/``."""
         self.app = app
+        self._refusals = tuple((refusals or {}).items())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Add the headers to the response's start; the body passes untouched."""
@@ -52,6 +56,7 @@ class RequestContext:
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         scope["request_id"] = request_id
+        scope[REFUSAL] = next((told for prefix, told in self._refusals if scope["path"].startswith(prefix)), None)
         scope[SERVER_SEND] = send
         answer_headers: dict[str, str] = {}
         scope[ANSWER_HEADERS] = answer_headers
@@ -76,7 +81,7 @@ class RequestContext:
             if started:
                 raise
             log.exception("request %s failed: %s %s", request_id, scope["method"], scope["path"])
-            await problem_response(Internal(), request_id)(scope, receive, send_with_headers)
+            await refusal(Internal(), scope)(scope, receive, send_with_headers)
 
 
 class Hosts:
@@ -94,11 +99,11 @@ class Hosts:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse with 400 what names no host, several, a malformed one or a stranger's."""
-        refusal = self._refusal(Headers(scope=scope).getlist("host")) if scope["type"] != "lifespan" else None
-        if refusal is None:
+        refused = self._refusal(Headers(scope=scope).getlist("host")) if scope["type"] != "lifespan" else None
+        if refused is None:
             await self.app(scope, receive, send)
         elif scope["type"] == "http":
-            await problem_response(refusal, scope.get("request_id"))(scope, receive, send)
+            await refusal(refused, scope)(scope, receive, send)
         else:
             await send({"type": "websocket.close", "code": 1008})
 
@@ -137,9 +142,9 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         limit = self._limit(scope)
-        refusal = _refusal_of_length(Headers(scope=scope).get("content-length", "0"), limit)
-        if refusal:
-            await problem_response(refusal, scope.get("request_id"))(scope, receive, send)
+        refused = _refusal_of_length(Headers(scope=scope).get("content-length", "0"), limit)
+        if refused:
+            await refusal(refused, scope)(scope, receive, send)
             return
         received, exceeded, started = 0, False, False
 
@@ -164,7 +169,7 @@ class BodyLimit:
             if not exceeded:
                 log.info("a client left while its request was read")
         if exceeded and not started:
-            await problem_response(_too_large(limit), scope.get("request_id"))(scope, receive, send)
+            await refusal(_too_large(limit), scope)(scope, receive, send)
 
 
 def _too_large(limit: int) -> PayloadTooLarge:
@@ -211,9 +216,9 @@ class SlashTwins:
             method = scope.get("method", "websocket")
             path = self._published(method, scope["path"])
             if allowed := self._other_methods(method, path):
-                refusal = problem_response(HttpFailure(405), scope.get("request_id"))
-                refusal.headers["Allow"] = ", ".join(allowed)
-                await refusal(scope, receive, send)
+                refused = refusal(HttpFailure(405), scope)
+                refused.headers["Allow"] = ", ".join(allowed)
+                await refused(scope, receive, send)
                 return
             if path != scope["path"]:
                 scope = {**scope, "path": path, "raw_path": quote(path).encode()}
