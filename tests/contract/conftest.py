@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import cast
 
 import pytest
 import uvloop
@@ -22,9 +23,9 @@ def pytest_asyncio_loop_factories(item: pytest.Function) -> dict[str, Callable[[
     return {name: FACTORIES[name] for name in loops} or None
 
 
-@pytest.fixture(params=["ollama", "openai"])
+@pytest.fixture(params=["ollama", "openai", "anthropic"])
 def kind(request: pytest.FixtureRequest) -> Format:
-    return "ollama" if request.param == "ollama" else "openai"
+    return cast("Format", request.param)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""One suite for every ``ChatModel``: Ollama's and OpenAI's formats on a scripted server, and the built-in reader."""
+"""One suite for every ``ChatModel``: the formats of Ollama, OpenAI and Anthropic as a script, and the reader."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from lorestream.providers.base import Delta, Finish, Usage
 from lorestream.providers.reader import Reader
 from tests.fakes.chat import HOW, KEY, PROMPT, TEXT, Upstream, collect, finish_of, model_of, text_of
 from tests.fakes.embedder import WordEmbedder
+from tests.fakes.formats import token_with
 from tests.fakes.upstream import Close, Endless, FakeUpstream, Format, Hold, Raw, Reset, Say, Step
 from tests.fakes.upstream import Finish as Finished
 
@@ -50,14 +51,21 @@ async def test_the_request_says_how_to_generate(upstream: Upstream, kind: Format
     (request,) = upstream.fake.requests
     assert request.headers["accept-encoding"] == "identity"
     assert request.headers["connection"] == "close"
-    assert request.headers["authorization"] == f"Bearer {KEY}"
     body = request.json
     assert (body["model"], body["stream"]) == ("tiny", True)
-    assert body["messages"][1] == {"role": "user", "content": "What is the capital of France?"}
+    assert body["messages"][-1] == {"role": "user", "content": "What is the capital of France?"}
+    key = {"x-api-key": KEY} if kind == "anthropic" else {"authorization": f"Bearer {KEY}"}
+    assert {name: request.headers.get(name) for name in ("authorization", "x-api-key")} | key == key | {
+        name: None for name in ("authorization", "x-api-key") if name not in key
+    }
     assert "tools" not in body
     if kind == "ollama":
         assert request.path == "/api/chat"
         assert body["options"] == {"num_ctx": 2048, "num_predict": 99, "temperature": 0.5}
+    elif kind == "anthropic":
+        assert (request.path, request.headers["anthropic-version"]) == ("/v1/messages", "2026-10-21")
+        assert (body["max_tokens"], body["system"]) == (99, "Answer from the passages.")
+        assert [message["role"] for message in body["messages"]] == ["user"]
     else:
         assert request.path == "/v1/chat/completions"
         assert (body["max_tokens"], body["temperature"]) == (99, 0.5)
@@ -92,7 +100,7 @@ async def test_an_unknown_finish_reason_is_a_cut_answer(upstream: Upstream, reas
     assert text_of(deltas) == "Paris"
 
 
-@pytest.mark.parametrize("kind", ["ollama", "openai"])
+@pytest.mark.parametrize("kind", ["ollama", "openai", "anthropic"])
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(cuts=st.sets(st.integers(1, 2400), max_size=12))
 def test_the_text_is_the_same_wherever_the_network_splits_it(kind: Format, cuts: set[int]) -> None:
@@ -116,12 +124,7 @@ async def test_the_text_is_the_same_byte_by_byte(upstream: Upstream) -> None:
 
 async def test_halves_of_surrogate_pairs_join_or_are_replaced(upstream: Upstream, kind: Format) -> None:
     def frame(escaped: str) -> Raw:
-        template = (
-            '{"message":{"content":"%s"}}\n'
-            if kind == "ollama"
-            else 'data: {"choices":[{"delta":{"content":"%s"}}]}\n\n'
-        )
-        return Raw((template % escaped).encode())
+        return Raw(token_with(kind, escaped))
 
     upstream.fake.play(
         frame("a\\ud83d"), frame("\\ude00b"), frame("c\\ud83d"), frame("d"), frame("\\ud83d"), Finished()

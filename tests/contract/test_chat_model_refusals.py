@@ -23,6 +23,7 @@ from lorestream.errors import (
 from lorestream.providers.breaker import OPEN_AFTER
 from tests.fakes import upstream as fake_module
 from tests.fakes.chat import HOW, KEY, PROMPT, Upstream, collect, model_of, text_of
+from tests.fakes.formats import token_with
 from tests.fakes.upstream import Fail, FakeUpstream, Format, Hold, Raw, Say
 
 pytestmark = pytest.mark.timeout(60)
@@ -160,13 +161,9 @@ async def test_an_error_inside_the_answer(upstream: Upstream, error: object, exp
 
 
 async def test_tokens_in_the_same_read_as_a_failure_are_kept(upstream: Upstream, kind: Format) -> None:
-    good = (
-        '{"message":{"content":"Paris"}}\n'
-        if kind == "ollama"
-        else 'data: {"choices":[{"delta":{"content":"Paris"}}]}\n\n'
-    )
-    bad = '{"message":\n' if kind == "ollama" else "data: {oops\n\n"
-    upstream.fake.play(Raw((good + bad).encode()), Hold())
+    good = token_with(kind, "Paris")
+    bad = b'{"message":\n' if kind == "ollama" else b"data: {oops\n\n"
+    upstream.fake.play(Raw(good + bad), Hold())
     deltas, failure = await collect(upstream.stream())
     assert isinstance(failure, ModelProtocolError)
     assert text_of(deltas) == "Paris"

@@ -6,9 +6,9 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-from lorestream.errors import (
-    RunFailed,
-)
+from lorestream.errors import RunFailed
+from lorestream.providers import anthropic
+from lorestream.providers.anthropic import AnthropicModel
 from lorestream.providers.base import ChatMessage, ChatModel, Delta, Finish, Generation, Prompt, PromptPassage
 from lorestream.providers.ollama import OllamaModel
 from lorestream.providers.openai import OpenAIModel
@@ -37,6 +37,8 @@ class Upstream:
 
 
 def model_of(kind: Format, base_url: str) -> ChatModel:
+    if kind == "anthropic":
+        return AnthropicModel("tiny", anthropic.endpoint(base_url, KEY))
     endpoint = Endpoint(base_url, KEY)
     return OllamaModel("tiny", endpoint) if kind == "ollama" else OpenAIModel("tiny", endpoint)
 

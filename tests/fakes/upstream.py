@@ -1,4 +1,4 @@
-"""A scripted model server on raw asyncio sockets: it speaks Ollama's and OpenAI's formats, and can break HTTP itself.
+"""A scripted model server on raw asyncio sockets: Ollama's, OpenAI's and Anthropic's formats, and broken HTTP.
 
 In a test::
 
@@ -31,8 +31,9 @@ import struct
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, Literal, cast
+from typing import Any, cast
 
+from tests.fakes.formats import Format, kind_of, writer
 from tests.fakes.script import (
     Answer,
     Close,
@@ -68,7 +69,6 @@ __all__ = [
     "unit_vector",
 ]
 
-Format = Literal["ollama", "openai"]
 ANSWER = "Paris is the capital of France [1]. It lies on the Seine, and it has been the capital for centuries."
 MODEL = "tiny:latest"
 
@@ -230,15 +230,12 @@ class FakeUpstream:
             self._changed.notify_all()
         request = connection.request
         assert request
-        kind = self._kind(request.path)
+        kind = kind_of(request.path)
         self.log(event="request", connection=id(connection), path=request.path)
         answer = self._respond(request) if self._respond else self._answer(request, kind)
         await _Player(self, connection, answer, kind).run()
         if not connection.answered.done():
             connection.answered.set_result(None)
-
-    def _kind(self, path: str) -> Format:
-        return "ollama" if path.startswith("/api/") else "openai"
 
     def _answer(self, request: Request, kind: Format) -> Answer:
         if self.format not in {None, kind}:
@@ -283,11 +280,11 @@ class _Player:
     """Plays one answer on one connection."""
 
     def __init__(self, server: FakeUpstream, connection: Connection, answer: Answer, kind: Format) -> None:
-        self._server, self._connection, self._answer, self._kind = server, connection, answer, kind
+        self._server, self._connection, self._answer = server, connection, answer
         self._sent = 0
         self._cuts = sorted(answer.cuts)
         body = connection.request.json if connection.request and connection.request.body else {}
-        self._model = body.get("model", MODEL)
+        self._writer = writer(kind, body.get("model", MODEL))
 
     async def run(self) -> None:
         with contextlib.suppress(_Over):
@@ -301,8 +298,11 @@ class _Player:
             self._connection.transport.close()
 
     def _head(self) -> bytes:
-        own = {"ollama": "application/x-ndjson", "openai": "text/event-stream; charset=utf-8"}[self._kind]
-        headers = {"Content-Type": own if self._answer.content_type is None else self._answer.content_type}
+        headers = {
+            "Content-Type": self._writer.content_type
+            if self._answer.content_type is None
+            else self._answer.content_type
+        }
         if self._answer.chunked:
             headers["Transfer-Encoding"] = "chunked"
         headers |= self._answer.headers
@@ -318,9 +318,9 @@ class _Player:
             case Hold():
                 await (step.gate or asyncio.Event()).wait()
             case Finish():
-                await self._body(self._finish(step))
+                await self._body(self._writer.finish(step))
             case Fail():
-                await self._body(self._frame({"error": step.error}))
+                await self._body(self._writer.fail(step.error))
             case Endless():
                 await self._endless(step)
             case Reset():
@@ -331,14 +331,15 @@ class _Player:
                 raise _Over
 
     async def _endless(self, step: Endless) -> None:
-        chunk = self._token(step.text, reasoning=False) * 64
+        await self._body(self._writer.token(step.text, reasoning=False))
+        chunk = self._writer.token(step.text, reasoning=False) * 64
         while not self._connection.closed.done():
             await self._body(chunk)
             self._connection.tokens += 64
             await asyncio.sleep(0)
 
     async def _say(self, step: Say) -> None:
-        frames = (self._token(text, reasoning=step.reasoning) for text in step.pieces())
+        frames = (self._writer.token(text, reasoning=step.reasoning) for text in step.pieces())
         if step.together:
             await self._body(b"".join(frames))
             return
@@ -375,46 +376,6 @@ class _Player:
         await self._connection.write(data[start:])
         self._sent += len(data)
 
-    def _token(self, text: str, *, reasoning: bool) -> bytes:
-        if self._kind == "ollama":
-            message = {"role": "assistant", "content": "", "thinking": text} if reasoning else {"content": text}
-            return self._frame({"model": self._model, "message": message, "done": False})
-        delta = {"reasoning_content": text} if reasoning else {"content": text}
-        return self._frame(
-            {
-                "id": "chatcmpl-1",
-                "object": "chat.completion.chunk",
-                "created": 1_700_000_000,
-                "model": self._model,
-                "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}],
-            }
-        )
-
-    def _finish(self, step: Finish) -> bytes:
-        if self._kind == "ollama":
-            counts = dict(zip(("prompt_eval_count", "eval_count"), step.usage or (), strict=False))
-            last = {
-                "model": self._model,
-                "message": {"content": ""},
-                "done": True,
-                "done_reason": step.reason,
-                **counts,
-            }
-            return self._frame(last) if step.end_mark else b""
-        frames = b""
-        if step.reason is not None:
-            choice = {"index": 0, "delta": {}, "finish_reason": step.reason}
-            frames += self._frame({"model": self._model, "choices": [choice]})
-        if step.usage:
-            prompt, completion = step.usage
-            usage = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
-            frames += self._frame({"model": self._model, "choices": [], "usage": usage})
-        return frames + (b"data: [DONE]\n\n" if step.end_mark else b"")
-
-    def _frame(self, value: Any) -> bytes:
-        line = json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
-        return line + b"\n" if self._kind == "ollama" else b"data: " + line + b"\n\n"
-
 
 def tokens(text: str) -> list[str]:
     """A text in pieces as a model would send them: words with the space before them."""
@@ -443,7 +404,7 @@ async def _main(options: argparse.Namespace) -> None:
 
     def respond(request: Request) -> Answer:
         if request.method == "GET" or "embed" in request.path:
-            return server._answer(request, server._kind(request.path))
+            return server._answer(request, kind_of(request.path))
         text = request.json["messages"][-1]["content"] if options.echo else options.answer
         pieces = tokens(text)
         if options.tokens:
@@ -465,7 +426,7 @@ async def _main(options: argparse.Namespace) -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="A scripted language-model server for tests and benches.")
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--format", choices=("ollama", "openai", "both"), default="both")
+    parser.add_argument("--format", choices=("ollama", "openai", "anthropic", "both"), default="both")
     parser.add_argument("--tokens-per-second", type=float, default=0.0, help="0: as fast as possible")
     parser.add_argument("--tokens", type=int, default=0, help="repeat the answer to this many tokens")
     parser.add_argument("--first-token-seconds", type=float, default=0.0, help="silence before the first token")

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from lorestream.errors import ModelError, ModelProtocolError, RunFailed, UpstreamTruncated
 from lorestream.providers.base import ChatMessage, Delta, Finish, Generation, Prompt, Usage
-from lorestream.providers.chunks import LINE_BYTES
-from lorestream.providers.openai import OPENAI_URL, EventParser, OpenAIModel
+from lorestream.providers.chunks import LINE_BYTES, EventParser
+from lorestream.providers.openai import OPENAI_URL, OpenAIModel
 from lorestream.providers.upstream import Endpoint
 from tests.fakes import upstream as fake_module
 from tests.fakes.upstream import FakeUpstream, Hold, Raw, Reset, Say, as_json

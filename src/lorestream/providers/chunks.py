@@ -43,6 +43,41 @@ class LineSplitter:
             raise ModelProtocolError
 
 
+class EventParser:
+    """Server-sent events to the text of their ``data`` fields; all other fields and comments mean nothing to us."""
+
+    def __init__(self) -> None:
+        self._lines = LineSplitter()
+        self._data: list[bytes] = []
+        self._size = 0
+        self._first = True
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The data of the events that ``data`` completes, in order.
+
+        Raises ModelProtocolError, after the events before it, for an event that is larger than LINE_BYTES.
+        """
+        for line in self._lines.feed(data):
+            if self._first:
+                self._first = False
+                line = line.removeprefix(b"\xef\xbb\xbf")  # noqa: PLW2901
+            if not line:
+                if self._data:
+                    yield self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
+                    self._data.clear()
+                    self._size = 0
+            elif line.startswith(b"data:"):
+                self._append(line[6:] if line[5:6] == b" " else line[5:])
+            elif line == b"data":
+                self._append(b"")
+
+    def _append(self, value: bytes) -> None:
+        self._size += len(value) + 1
+        if self._size > LINE_BYTES:
+            raise ModelProtocolError
+        self._data.append(value)
+
+
 class TextMender:
     """Makes the text of chunks well-formed: pairs of surrogates split over two chunks join, lone halves are replaced.
 

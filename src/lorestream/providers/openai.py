@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import msgspec
 
 from lorestream.errors import ModelProtocolError, UpstreamTruncated
 from lorestream.providers.base import Delta, Finish, FinishReason, Generation, Prompt, Usage
-from lorestream.providers.chunks import LINE_BYTES, LineSplitter, TextMender, decode_chunk
+from lorestream.providers.chunks import EventParser, TextMender, decode_chunk
 from lorestream.providers.refusals import reported_failure
 from lorestream.providers.upstream import MIB, Endpoint, stream_answer
 
@@ -95,41 +95,6 @@ class OpenAIModel:
             "address of its API (mostly ending with /v1)."
         )
         return stream_answer(self._endpoint, "/chat/completions", payload, how, _OpenAIDecoder(), missing=missing)
-
-
-class EventParser:
-    """Server-sent events to the text of their ``data`` fields; all other fields and comments mean nothing to us."""
-
-    def __init__(self) -> None:
-        self._lines = LineSplitter()
-        self._data: list[bytes] = []
-        self._size = 0
-        self._first = True
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """The data of the events that ``data`` completes, in order.
-
-        Raises ModelProtocolError, after the events before it, for an event that is larger than LINE_BYTES.
-        """
-        for line in self._lines.feed(data):
-            if self._first:
-                self._first = False
-                line = line.removeprefix(b"\xef\xbb\xbf")  # noqa: PLW2901
-            if not line:
-                if self._data:
-                    yield self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
-                    self._data.clear()
-                    self._size = 0
-            elif line.startswith(b"data:"):
-                self._append(line[6:] if line[5:6] == b" " else line[5:])
-            elif line == b"data":
-                self._append(b"")
-
-    def _append(self, value: bytes) -> None:
-        self._size += len(value) + 1
-        if self._size > LINE_BYTES:
-            raise ModelProtocolError
-        self._data.append(value)
 
 
 class _OpenAIDecoder:

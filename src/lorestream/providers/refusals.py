@@ -18,22 +18,30 @@ from lorestream.errors import (
 )
 
 MAX_RETRY_AFTER = 3600
+OVERLOADED = 529  # Anthropic's own
+BUSY = "The language model's server is overloaded; please ask again in a moment."
 
-_TOO_LONG = (b"exceed_context_size", b"context_length_exceeded", b"context length", b"context size", b"context window")
+_TOO_LONG = (b"exceed_context_size", b"context_length_exceeded", b"context length", b"context size", b"context window",
+             b"prompt is too long", b"exceed context limit")  # fmt: skip
 _UNKNOWN = (b"does not exist", b"not found", b"not_found", b"unknown model", b"invalid model")
 
 
-def failure_of(status: int, body: bytes, retry_after: str | None = None) -> RunFailed:
-    """The failure that an HTTP status and the start of its body stand for; its text is ours, never the server's."""
+def failure_of(status: int, body: bytes, retry_after: str | None = None, key_setting: str = "its key") -> RunFailed:
+    """The failure that an HTTP status and the start of its body stand for; its text is ours, never the server's.
+
+    ``key_setting`` is what to check where the server refused the credentials.
+    """
     kind = reported_failure(body)
     if status in {401, 403}:
-        return ModelAuthFailed("The language model's server refused our credentials; check LORESTREAM_OPENAI_API_KEY.")
+        return ModelAuthFailed(f"The language model's server refused our credentials; check {key_setting}.")
     if status == 429:
         return ModelRateLimited(retry_after=seconds_to_wait(retry_after))
     if isinstance(kind, ContextTooLong) and status in {400, 413, 422, 500}:
         return kind
     if status == 404 or (status == 400 and isinstance(kind, ModelNotFound)):
         return ModelNotFound()
+    if status == OVERLOADED:
+        return ModelUnavailable(BUSY, retry_after=seconds_to_wait(retry_after))
     if status >= 500:
         return ModelUnavailable(
             f"The language model's server is not able to answer (HTTP {status}).",

@@ -14,7 +14,7 @@ import logging
 import math
 import random
 import ssl
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Literal, Protocol, TypeVar, cast
 from urllib.parse import quote, urlsplit
 
@@ -50,8 +50,20 @@ MAX_WAIT_SECONDS = 30  # a ``Retry-After`` up to this is waited for, once, befor
 class Endpoint:
     """Where a model's server listens, and the key it is given; ``repr`` and logs never show the key."""
 
-    def __init__(self, base_url: str, api_key: str | None = None) -> None:
-        """Take ``http(s)://host[:port][/path]``. Raises StartRefused for an address or key that cannot be used."""
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str | None = None,
+        *,
+        key_header: str = "Authorization: Bearer ",
+        key_setting: str = "LORESTREAM_OPENAI_API_KEY",
+        headers: Sequence[str] = (),
+    ) -> None:
+        """Take ``http(s)://host[:port][/path]``. Raises StartRefused for an address or key that cannot be used.
+
+        The key goes behind ``key_header``; ``headers`` are further whole lines. ``key_setting`` is where the key comes
+        from, to name it to whoever has to mend it.
+        """
         parts = urlsplit(base_url)
         try:
             port = parts.port
@@ -61,12 +73,14 @@ class Endpoint:
             raise StartRefused(f"{base_url!r} is not the address of a server, such as http://127.0.0.1:8080/v1.")
         self.key = (api_key or "").strip()
         if not all("!" <= character <= "~" for character in self.key):
-            raise StartRefused("LORESTREAM_OPENAI_API_KEY holds characters that cannot be sent in a header.")
+            raise StartRefused(f"{key_setting} holds characters that cannot be sent in a header.")
+        self.key_setting = key_setting
         self.base_url = base_url.rstrip("/")
         self.host = parts.hostname
         self.port = port or (443 if parts.scheme == "https" else 80)
         self.tls = ssl.create_default_context() if parts.scheme == "https" else None
         self.breaker = Breaker()
+        self._headers = [*headers, *([key_header + self.key] if self.key else [])]
         self._prefix = quote(parts.path.rstrip("/"), safe="/%:@!$&'()*+,;=~")
         self._authority = parts.netloc if parts.netloc.isascii() else parts.netloc.encode("idna").decode()
 
@@ -82,9 +96,8 @@ class Endpoint:
             "Accept: */*",
             "Accept-Encoding: identity",
             "Connection: close",
+            *self._headers,
         ]
-        if self.key:
-            lines.append(f"Authorization: Bearer {self.key}")
         if method == "POST":
             lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
         return "\r\n".join([*lines, "\r\n"]).encode("ascii") + body
@@ -451,7 +464,7 @@ async def _refusal(response: Response, endpoint: Endpoint, path: str) -> RunFail
     if endpoint.key:
         shown = shown.replace(endpoint.key, "***")
     log.warning("%s%s answered HTTP %d: %r", endpoint.base_url, path, response.status, shown)
-    return failure_of(response.status, excerpt, response.headers.get("retry-after"))
+    return failure_of(response.status, excerpt, response.headers.get("retry-after"), endpoint.key_setting)
 
 
 def media_type(response: Response) -> str:
