@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from lorestream.doors import ai_sdk
 from lorestream.errors import NoDocuments, UpstreamTruncated
 from lorestream.library import Library
 from lorestream.main import create_app
@@ -35,7 +36,9 @@ from lorestream.streaming.events import (
 )
 
 # Every other door by name: the suffix of its streams, and how it tells a run's events from the first to the last.
-DOORS: dict[str, tuple[str, Callable[[list[Event]], bytes]]] = {}
+DOORS: dict[str, tuple[str, Callable[[list[Event]], bytes]]] = {
+    "ai_sdk": (".sse", lambda events: _told(ai_sdk.Telling(RUN_ID, MESSAGE_ID), events)),
+}
 WIRE = Path(__file__).parent.parent / "wire"
 RUN_ID = "0123456789abcdef0123456789abcdef"
 MESSAGE_ID = "fedcba9876543210fedcba9876543210"
@@ -60,6 +63,10 @@ def _done(
     reason: FinishReason, citations: list[Citation], usage: Usage | None = None, *, uncited: bool = False
 ) -> Done:
     return Done("ollama:llama3.2:3b", reason, usage, Timings(0, 12, 140, 910), citations, uncited, None, MESSAGE_ID)
+
+
+def _told(telling: ai_sdk.Telling, events: list[Event]) -> bytes:
+    return telling.start() + b"".join(map(telling.event, events))
 
 
 def streams() -> dict[str, list[Event]]:

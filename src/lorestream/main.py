@@ -46,6 +46,7 @@ from lorestream.documents.progress import Progress
 from lorestream.documents.progress_routes import router as progress_router
 from lorestream.documents.routes import router as documents_router
 from lorestream.documents.service import Documents
+from lorestream.doors.ai_sdk import router as ai_sdk_router
 from lorestream.doors.query import router as query_router
 from lorestream.http import install_error_handlers
 from lorestream.library import Library
@@ -90,6 +91,7 @@ ROUTERS = (
     conversations_router,
     feedback_router,
     query_router,
+    ai_sdk_router,
     runs_router,
     limits_router,
     health_router,

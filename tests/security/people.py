@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import httpx
 
+from lorestream.doors.ai_sdk import EXAMPLE
 from tests.fakes.server import RunningServer, running_server
 from tests.security.matrix import HARMLESS, Route, Things, expected, probes, shape, state, unknown
 
@@ -77,6 +78,8 @@ def _user(server: RunningServer, email: str, text: str, questions: int = 1) -> T
             asked = {"question": QUESTION, "client_request_id": things.requests[-1]}
             http.post(f"/conversations/{things.ids['conversation']}/questions", json=asked).raise_for_status()
         whole = http.get(f"/conversations/{things.ids['conversation']}").raise_for_status().json()
+        things.ids["chat"] = f"chat of {email}"
+        http.post("/ai-sdk/chat", json={"id": things.ids["chat"], "messages": EXAMPLE}).raise_for_status()
     things.ids["answer"] = whole["messages"][-1]["message_id"]
     things.ids["run"] = whole["messages"][-1]["run_id"]
     things.ids["event"] = f"{things.ids['run']}:1"

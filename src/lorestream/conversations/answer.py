@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -15,8 +16,8 @@ from lorestream.admission import Admission, Ticket
 from lorestream.conversations import citations, prompt
 from lorestream.conversations.models import Begun, Manner, Question, Turn
 from lorestream.conversations.stops import StopScanner
-from lorestream.conversations.store import MessageStore
-from lorestream.errors import Busy, Gone, Internal, LimitReached, NoDocuments, NotFound, RunFailed
+from lorestream.conversations.store import MessageStore, StillWritten
+from lorestream.errors import Busy, Conflict, Gone, Internal, LimitReached, NoDocuments, NotFound, RunFailed
 from lorestream.providers.base import NO_ANSWER, ChatModel, Delta, Finish, Generation, Prompt, PromptPassage
 from lorestream.providers.catalogue import Catalogue
 from lorestream.retrieval.models import Passage
@@ -50,6 +51,8 @@ TITLE_CHARACTERS = 120
 MAX_PIECES = 100_000
 # Earlier questions of the branch that a follow-up is searched with (docs/retrieval.md).
 CONTEXT_QUESTIONS, CONTEXT_CHARACTERS = 2, 300
+# How long whoever joins an answer waits for its run to begin, in another process perhaps.
+BEGIN_SECONDS, LOOK_SECONDS = 2.0, 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +97,40 @@ class Answers:
         )
 
     async def start(
-        self, owner_id: str, question: Question, *, door: str, on_disconnect: OnDisconnect, narrate: bool = False
+        self,
+        owner_id: str,
+        question: Question,
+        *,
+        door: str,
+        on_disconnect: OnDisconnect,
+        narrate: bool = False,
+        request_hash: str | None = None,
     ) -> Started:
-        """Store a question asked outside a conversation, then begin its run; raises as ``launch`` does."""
-        return await self.launch(
-            owner_id,
-            question.model,
-            lambda: self.store.begin(owner_id, question, door),
-            on_disconnect=on_disconnect,
-            narrate=narrate,
-        )
+        """Store a question asked outside a conversation, then begin its run; raises as ``launch`` does.
+
+        With the ``request_hash`` of one whose answer is still being written in the same chat, that answer is joined.
+        """
+
+        async def begin() -> Begun:
+            return await self.store.begin(owner_id, question, door, request_hash)
+
+        try:
+            return await self.launch(owner_id, question.model, begin, on_disconnect=on_disconnect, narrate=narrate)
+        except StillWritten as first:
+            if joined := await self.join(first.run_id, first.message_id):
+                return joined
+            raise Conflict("The same question was just answered; please look again.") from None
+
+    async def join(self, run_id: str, message_id: str, *, running: bool = True) -> Started | None:
+        """A stored answer from its start, None where its log is gone; one that is ``running`` may be about to begin."""
+        for _ in range(round(BEGIN_SECONDS / LOOK_SECONDS) if running else 1):
+            try:
+                await self.runs.log.position(run_id)
+            except Gone:
+                await asyncio.sleep(LOOK_SECONDS)
+            else:
+                return Started(run_id, message_id, self.runs.follow(run_id, 0))
+        return None
 
     async def launch(
         self,

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import Select, bindparam, select, update
 
 from lorestream.accounts import quotas_store
 from lorestream.conversations.models import Begun, Message, Question
@@ -47,6 +47,16 @@ _CHECKPOINT = (
 )
 
 
+class StillWritten(Exception):
+    """The same request's answer is being written already."""
+
+    def __init__(self, run_id: str, message_id: str) -> None:
+        """Name that answer."""
+        super().__init__(run_id)
+        self.run_id = run_id
+        self.message_id = message_id
+
+
 class MessageStore:
     """Questions and answers."""
 
@@ -54,8 +64,11 @@ class MessageStore:
         """Use this database."""
         self._db = db
 
-    async def begin(self, owner_id: str, question: Question, door: str) -> Begun:
-        """Store a question asked outside a conversation and its running answer, in one transaction."""
+    async def begin(self, owner_id: str, question: Question, door: str, request_hash: str | None = None) -> Begun:
+        """Store a question asked outside a conversation and its running answer, in one transaction.
+
+        Raises StillWritten where an answer to a request with the same hash is running in the same chat.
+        """
         begun = Begun(question, uuid4().hex, uuid4().hex, uuid4().hex, history=question.history)
         at = now()
         common: dict[str, Any] = {
@@ -66,6 +79,10 @@ class MessageStore:
             "updated_at": at,
         }
         async with self._db.write() as session:
+            if request_hash:
+                same = _running_in(owner_id, question.chat_id).where(Message.request_hash == request_hash)
+                if first := (await session.execute(same)).first():
+                    raise StillWritten(first.run_id or "", first.message_id)
             session.add(
                 Message(message_id=begun.question_id, role="user", content=question.text, status="done", **common)
             )
@@ -77,6 +94,7 @@ class MessageStore:
                     content="",
                     status="running",
                     run_id=begun.run_id,
+                    request_hash=request_hash,
                     **common,
                 )
             )
@@ -121,6 +139,12 @@ class MessageStore:
             stored[name] = stored[name] or []
         return Snapshot(question=question or "", **stored)
 
+    async def running_in_chat(self, owner_id: str, chat_id: str) -> list[tuple[str, str]]:
+        """The answers of a client's chat that are being written, the newest first: run_id and message_id of each."""
+        async with self._db.read() as session:
+            found = await session.execute(_running_in(owner_id, chat_id))
+            return [(run_id, message_id) for run_id, message_id in found if run_id]
+
     async def running(self) -> list[str]:
         """The runs whose answers are being written, by whichever process."""
         async with self._db.read() as session:
@@ -157,6 +181,11 @@ class MessageStore:
         Call it only where no other process can be writing answers (the data directory is locked).
         """
         return sum([await self.interrupt(run_id) is not None for run_id in await self.running()])
+
+
+def _running_in(owner_id: str, chat_id: str | None) -> Select[str | None, str]:
+    of_it = (Message.owner_id == owner_id, Message.chat_id == chat_id, Message.status == "running")
+    return select(Message.run_id, Message.message_id).where(*of_it).order_by(Message.created_at.desc())
 
 
 def _content(fold: Fold) -> dict[str, Any]:

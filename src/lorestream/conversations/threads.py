@@ -22,7 +22,7 @@ from lorestream.conversations.models import (
     StoredMessage,
 )
 from lorestream.db import Database
-from lorestream.errors import Busy, Conflict, Gone
+from lorestream.errors import Busy, Conflict
 from lorestream.streaming.runs import OnDisconnect
 from lorestream.text import words
 
@@ -32,8 +32,6 @@ TITLE_CHARACTERS = 60
 # Of a search; more narrow nothing down.
 MAX_WORDS = 8
 MESSAGES_PER_DELETION = 500
-# How long a repeated request waits for the first one to begin its run, in another process.
-BEGIN_SECONDS, LOOK_SECONDS = 2.0, 0.05
 
 
 def title_of(question: str) -> str:
@@ -193,14 +191,9 @@ class Conversations:
         """A reader of the first request's answer from its start."""
         if first.request_hash != request.request_hash:
             raise Conflict("This client_request_id was used for another request.")
-        runs = self._answers.runs
-        for _ in range(round(BEGIN_SECONDS / LOOK_SECONDS) if first.status == "running" else 1):
-            try:
-                await runs.log.position(first.run_id)
-            except Gone:
-                await asyncio.sleep(LOOK_SECONDS)
-            else:
-                return Started(first.run_id, first.message_id, runs.follow(first.run_id, 0))
+        running = first.status == "running"
+        if joined := await self._answers.join(first.run_id, first.message_id, running=running):
+            return joined
         raise Conflict(
             "This request was answered already, and its events are no longer kept; its message is.",
             fields={"message_id": first.message_id, "conversation_id": first.conversation_id, "run_id": first.run_id},

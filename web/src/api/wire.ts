@@ -51,6 +51,18 @@ export interface BoxesView {
   pages: PageBoxes[];
 }
 
+/** The body of a ``DefaultChatTransport``, and what its ``body`` option may add: the fields of a question. */
+export interface Chat {
+  id: string;
+  messages: UIMessage[];
+  trigger?: "submit-message" | "regenerate-message";
+  k?: number;
+  doc_ids?: string[] | null;
+  collection_id?: string | null;
+  model?: string | null;
+  on_disconnect?: "cancel" | "continue";
+}
+
 /** One passage: ``text`` is the extracted text from ``start`` to ``end``. */
 export interface ChunkView {
   doc_id: string;
@@ -412,6 +424,12 @@ export interface PageView {
   end: number;
 }
 
+/** A part of a message; only text is read. */
+export interface Part {
+  type: string;
+  text?: string | null;
+}
+
 /** The password that is, and the one that shall be. */
 export interface PasswordChange {
   current_password: string;
@@ -599,12 +617,6 @@ export interface Status {
   position?: number | null;
 }
 
-/** The answer to Stop: whether a live run took it. */
-export interface Stopping {
-  run_id: string;
-  stopping: boolean;
-}
-
 /** A document's extracted text; offsets count its characters (Unicode code points). */
 export interface TextView {
   doc_id: string;
@@ -634,6 +646,13 @@ export interface TimingsView {
 export interface Token {
   type: "token";
   text: string;
+}
+
+/** A message as ``useChat`` holds it. */
+export interface UIMessage {
+  id?: string;
+  role: "system" | "user" | "assistant";
+  parts: Part[];
 }
 
 /** Token counts as the provider reported them. */
@@ -685,6 +704,17 @@ export interface WholeConversation {
   updated_at: string;
   snippet?: string | null;
   messages: MessageView[];
+}
+
+/** The answer to Stop: whether a live run took it. */
+export interface lorestream__conversations__routes__Stopping {
+  run_id: string;
+  stopping: boolean;
+}
+
+/** The answer to Stop: how many answers of the chat took it. */
+export interface lorestream__doors__ai_sdk__Stopping {
+  stopping: number;
 }
 
 export type StreamEvent = Status | Sources | Reasoning | Token | Done | Error;
