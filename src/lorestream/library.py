@@ -21,6 +21,7 @@ from lorestream.accounts.invitations import Invitations
 from lorestream.accounts.keys import Keys
 from lorestream.accounts.quotas import Quotas
 from lorestream.accounts.service import Accounts
+from lorestream.accounts.tickets import Tickets
 from lorestream.accounts.users import Users
 from lorestream.accounts.watch import Watch
 from lorestream.admission import Admission, Seats
@@ -90,6 +91,7 @@ class Library:
         self.audit = Audit(self.db)
         self.invitations = Invitations(self.db, self.audit)
         self.keys = Keys(self.db, self.audit)
+        self.tickets = Tickets(self.db, settings.total_timeout_seconds + settings.log_retention_seconds)
         self.watch = Watch(self.db)
         self.accounts = Accounts(self.db, settings, self.limiter, self.audit, self.invitations)
         self.quotas = Quotas(self.db, settings, self.limiter)

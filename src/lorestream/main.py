@@ -26,6 +26,8 @@ from lorestream.accounts.keys_routes import router as keys_router
 from lorestream.accounts.quotas import Quotas
 from lorestream.accounts.routes import router as accounts_router
 from lorestream.accounts.service import Accounts
+from lorestream.accounts.tickets import Tickets
+from lorestream.accounts.tickets_routes import router as tickets_router
 from lorestream.accounts.users import Users
 from lorestream.accounts.watch import Watch
 from lorestream.admission import Seats
@@ -80,6 +82,7 @@ CORS: dict[str, Any] = {
 ROUTERS = (
     accounts_router,
     keys_router,
+    tickets_router,
     personal_data_router,
     admin_router,
     documents_router,
@@ -105,6 +108,7 @@ class State(TypedDict):
     limiter: RateLimiter
     accounts: Accounts
     keys: Keys
+    tickets: Tickets
     watch: Watch
     users: Users
     invitations: Invitations
@@ -137,6 +141,7 @@ def create_app(library: Library) -> FastAPI:
                 limiter=library.limiter,
                 accounts=library.accounts,
                 keys=library.keys,
+                tickets=library.tickets,
                 watch=library.watch,
                 users=library.users,
                 invitations=library.invitations,

@@ -1,17 +1,17 @@
 """Who is asking: the one dependency in which any route learns it, and what each route lets an API key do.
 
 A route names who may come by one alias: ``CurrentUser`` and ``Administrator`` for logins alone, ``Reads``, ``Asks``
-and ``ManagesDocuments`` for logins and for keys with that scope.
+and ``ManagesDocuments`` for logins and for keys with that scope (``AsksByToken`` where the token comes later).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from fastapi import Depends, Request, Security
+from fastapi import Depends, Header, Query, Request, Security
 from fastapi.security import OAuth2PasswordBearer, SecurityScopes
 from starlette.requests import HTTPConnection
 
@@ -19,11 +19,14 @@ from lorestream.accounts.keys import PREFIX, Keys
 from lorestream.accounts.models import Principal
 from lorestream.accounts.quotas import Quotas
 from lorestream.accounts.service import Accounts
+from lorestream.accounts.tickets import Holder, Tickets
 from lorestream.accounts.watch import Watch
 from lorestream.admission import Seats
 from lorestream.errors import Forbidden, Unauthenticated
 from lorestream.http import CALLER_OVER, answer_headers, from_state
 
+# Where it is kept in the scope who came by a ticket.
+TICKET_HOLDER = "lorestream.ticket_holder"
 DEFAULT_PORTS = {"http": 80, "https": 443}
 SCOPES = {
     "read": "Read documents, conversations and answers.",
@@ -34,6 +37,7 @@ SCOPES = {
 AccountsService = Annotated[Accounts, from_state("accounts")]
 KeysService = Annotated[Keys, from_state("keys")]
 QuotasService = Annotated[Quotas, from_state("quotas")]
+TicketsService = Annotated[Tickets, from_state("tickets")]
 # Reads the Authorization header only: a token in a URL would end up in logs and histories.
 BearerToken = Annotated[
     str | None,
@@ -58,15 +62,40 @@ async def current_user(
 ) -> Principal:
     """Who is asking, by the bearer token: an access token, or an API key with a scope that the route names.
 
-    Raises Unauthenticated, RateLimited for a user's request too many, and Forbidden for a key where the route names no
-    scope that it has.
+    Or by the ticket that the route has let in. Raises Unauthenticated, RateLimited for a user's request too many, and
+    Forbidden for a key where the route names no scope that it has.
     """
+    holder: Holder | None = connection.scope.get(TICKET_HOLDER)
+    principal = holder.principal if holder else await _owner(token, accounts, keys)
+    return await _admitted(principal, connection, allowed, quotas)
+
+
+async def whose_token(
+    connection: HTTPConnection,
+    allowed: SecurityScopes,
+    accounts: AccountsService,
+    keys: KeysService,
+    quotas: QuotasService,
+) -> Callable[[str | None], Awaitable[Principal]]:
+    """For connections that show their token after their head: tells who it is, and raises, as ``current_user``."""
+
+    async def owner(token: str | None) -> Principal:
+        return await _admitted(await _owner(token, accounts, keys), connection, allowed, quotas)
+
+    return owner
+
+
+async def _owner(token: str | None, accounts: Accounts, keys: Keys) -> Principal:
     if not token:
         raise Unauthenticated
-    is_key = token.startswith(PREFIX)
-    principal = await (keys.authenticate(token) if is_key else accounts.authenticate(token))
+    return await (keys.authenticate(token) if token.startswith(PREFIX) else accounts.authenticate(token))
+
+
+async def _admitted(
+    principal: Principal, connection: HTTPConnection, allowed: SecurityScopes, quotas: Quotas
+) -> Principal:
     await quotas.request(principal, answer_headers(connection))
-    if not is_key:
+    if not principal.key_id:
         return principal
     if not allowed.scopes:
         raise Forbidden("Accounts and administration are for people who log in; an API key cannot do this.")
@@ -80,6 +109,8 @@ CurrentUser = Annotated[Principal, Depends(current_user)]
 Reads = Annotated[Principal, Security(current_user, scopes=["read"])]
 Asks = Annotated[Principal, Security(current_user, scopes=["ask"])]
 ManagesDocuments = Annotated[Principal, Security(current_user, scopes=["documents"])]
+# For a WebSocket, whose client may not be able to send a header.
+AsksByToken = Annotated[Callable[[str | None], Awaitable[Principal]], Security(whose_token, scopes=["ask"])]
 
 
 async def while_valid(
@@ -115,6 +146,36 @@ async def stream_seat(
 # For every route that answers with an event stream, with the scope of its caller, who is then asked for once.
 ReadStream = Security(stream_seat, scopes=["read"])
 AskStream = Security(stream_seat, scopes=["ask"])
+
+
+async def by_ticket(
+    connection: HTTPConnection,
+    tickets: TicketsService,
+    token: BearerToken,
+    ticket: Annotated[
+        str | None,
+        Query(max_length=64, description="From POST /auth/tickets, in place of an Authorization header."),
+    ] = None,
+    last_event_id: Annotated[str | None, Header(max_length=256)] = None,
+) -> None:
+    """Let in who comes by a ticket, to begin a run or, with ``Last-Event-ID``, to read on in the one it began.
+
+    Raises Unauthenticated.
+    """
+    if ticket is not None and not token:
+        resumed, is_cursor, _ = (last_event_id or "").partition(":")
+        connection.scope[TICKET_HOLDER] = await tickets.admit(ticket, resumed if is_cursor else None)
+
+
+def ticket_run(connection: HTTPConnection, _let_in: Annotated[None, Depends(by_ticket)]) -> str | None:
+    """The id of the run that the caller's ticket begins; None for whoever came by a header."""
+    holder: Holder | None = connection.scope.get(TICKET_HOLDER)
+    return holder.run_id if holder else None
+
+
+TicketRun = Annotated[str | None, Depends(ticket_run)]
+# In this order: whoever is let in by a ticket is the caller of all that follows.
+ASK_STREAM_BY_TICKET = [Depends(by_ticket), AskStream]
 
 
 async def administrator(user: CurrentUser) -> Principal:

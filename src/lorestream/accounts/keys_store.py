@@ -14,13 +14,25 @@ async def principal_of(
     session: AsyncSession, key_hash: bytes, at: datetime
 ) -> tuple[Principal, datetime | None] | None:
     """Who works with this key, and when it was used last; None unless it lives and its user is enabled."""
+    return await _principal(session, ApiKey.hash == key_hash, at)
+
+
+async def principal_with_id(session: AsyncSession, key_id: str, at: datetime) -> Principal | None:
+    """Who works with the key of this id; None unless it lives and its user is enabled."""
+    found = await _principal(session, ApiKey.key_id == key_id, at)
+    return found[0] if found else None
+
+
+async def _principal(
+    session: AsyncSession, is_it: ColumnElement[bool], at: datetime
+) -> tuple[Principal, datetime | None] | None:
     found = await session.execute(
         select(
             User.user_id, User.email, User.is_admin, User.limits,
             ApiKey.key_id, ApiKey.scopes, ApiKey.last_used_at,
         )
         .join(ApiKey, ApiKey.user_id == User.user_id)
-        .where(ApiKey.hash == key_hash, live(at), User.disabled_at.is_(None))
+        .where(is_it, live(at), User.disabled_at.is_(None))
     )  # fmt: skip
     row = found.one_or_none()
     if row is None:

@@ -106,8 +106,8 @@ class Question:
     """What is asked, over how many passages, of which model, from which documents and collection (None: all).
 
     Without ``retrieve`` the model answers alone, with no passages. ``history`` and ``instructions`` are what a client
-    says came before and how it wants to be answered, ``chat_id`` what it calls the chat: for questions outside a
-    conversation.
+    says came before and how it wants to be answered, ``chat_id`` what it calls the chat, ``run_id`` what its run must
+    be called (None: anything new): for questions outside a conversation.
     """
 
     text: str
@@ -120,6 +120,7 @@ class Question:
     instructions: str = ""
     manner: Manner = Manner()
     chat_id: str | None = None
+    run_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,8 @@ class MessageStore:
 
         Raises StillWritten where an answer to a request with the same hash is running in the same chat.
         """
-        begun = Begun(question, uuid4().hex, uuid4().hex, uuid4().hex, history=question.history)
+        run_id = question.run_id or uuid4().hex
+        begun = Begun(question, run_id, uuid4().hex, uuid4().hex, history=question.history)
         at = now()
         common: dict[str, Any] = {
             "owner_id": owner_id,

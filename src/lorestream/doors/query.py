@@ -8,7 +8,7 @@ import msgspec
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import AfterValidator, Field
 
-from lorestream.accounts.caller import Asks, AskStream, AsksWhileValid
+from lorestream.accounts.caller import ASK_STREAM_BY_TICKET, Asks, AsksWhileValid, TicketRun
 from lorestream.conversations.models import Question
 from lorestream.conversations.routes import AnswersDep, SettingsDep, event_stream, follow
 from lorestream.description import problems
@@ -37,7 +37,7 @@ class QueryBody(Body):
 
 @router.get(
     "/query/stream/",
-    dependencies=[AskStream],
+    dependencies=ASK_STREAM_BY_TICKET,
     response_class=Response,
     responses={
         200: {"content": {"text/event-stream": {}}, "description": "sources, token…, done or error"},
@@ -51,6 +51,7 @@ async def query_stream(
     answers: AnswersDep,
     settings: SettingsDep,
     limiter: LimiterDep,
+    run_id: TicketRun,
     question: Annotated[QuestionText, Query()],
     k: Annotated[Passages, Query()] = 4,
     doc_id: Annotated[DocId | None, Query()] = None,
@@ -64,7 +65,7 @@ async def query_stream(
     if last_event_id and ":" in last_event_id:
         return await follow(user, answers, settings, last_event_id.partition(":")[0], last_event_id)
     await limiter.check("query_stream", settings.query_rate, client_ip(request))
-    asked = Question(question, k, [doc_id] if doc_id else None)
+    asked = Question(question, k, [doc_id] if doc_id else None, run_id=run_id)
     started = await answers.start(user.user_id, asked, door="query_stream", on_disconnect=on_disconnect)
     return event_stream(started.run_id, started.reader, settings)
 
