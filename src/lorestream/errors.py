@@ -290,6 +290,12 @@ class StartRefused(LorestreamError):
     code, title = "start_refused", "Cannot start"
 
 
+# What to_problem writes of itself; everything else are its ``fields``.
+PROBLEM_MEMBERS = frozenset(
+    ("type", "title", "status", "detail", "code", "message", "retryable", "retry_after", "instance")
+)
+
+
 def to_problem(error: LorestreamError, instance: str | None = None) -> dict[str, Any]:
     """The RFC 9457 problem document of a failure: the same code, message and retryable as its event.
 
@@ -310,6 +316,23 @@ def to_problem(error: LorestreamError, instance: str | None = None) -> dict[str,
     if instance:
         problem["instance"] = instance
     return problem
+
+
+def of_problem(problem: dict[str, Any], status: int) -> LorestreamError:
+    """The failure that a problem document tells of, for clients: the inverse of ``to_problem``.
+
+    A code that is not of this tree, or a document that is none, is a Refused with what there is.
+    """
+    code, message, retry_after = problem.get("code"), problem.get("message"), problem.get("retry_after")
+    fields = {name: value for name, value in problem.items() if name not in PROBLEM_MEMBERS}
+    kinds = (leaf for leaf in (*_leaves(Refused), *_leaves(RunFailed)) if "code" in vars(leaf))
+    kind = next((leaf for leaf in kinds if leaf.code == code), Refused)
+    text = message if isinstance(message, str) else f"The server answered with the status {status}."
+    made = kind(text, retry_after=retry_after if isinstance(retry_after, int) else None, fields=fields)
+    if kind is Refused:
+        known = {"status": status, "retryable": problem.get("retryable") is True, "title": "Refused"}
+        vars(made).update(known, code=code if isinstance(code, str) else f"http_{status}")
+    return made
 
 
 def _leaves(root: type[LorestreamError]) -> list[type[LorestreamError]]:
