@@ -13,7 +13,7 @@ import logging
 import socket
 import struct
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NoReturn, cast
@@ -150,10 +150,14 @@ class ClientConnection(HttpToolsProtocol):
     One timer at a time: for the head, for the body, or for the end. ``_reading`` says where in a request the client is.
     """
 
-    def __init__(self, *args: Any, gate: Gate, **kwargs: Any) -> None:
-        """Take what uvicorn gives, and the gate that all connections pass."""
+    def __init__(self, *args: Any, gate: Gate, web_sockets: Collection[bytes] = (), **kwargs: Any) -> None:
+        """Take what uvicorn gives, the gate that all connections pass, and the paths that are WebSockets.
+
+        On every other path the wish for another protocol is passed over (RFC 9110, 7.8).
+        """
         super().__init__(*args, **kwargs)
         self._gate = gate
+        self._web_sockets = web_sockets
         self._limits = gate.limits
         self._leave: Callable[[], None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -191,10 +195,20 @@ class ClientConnection(HttpToolsProtocol):
             self._answering.disconnected = True
             self._answering.message_event.set()
 
+    def _should_upgrade(self) -> bool:
+        return self.url.partition(b"?")[0] in self._web_sockets and super()._should_upgrade()
+
     def handle_websocket_upgrade(self) -> None:
-        """From here on the connection is another protocol's."""
+        """From here on the connection is another protocol's, which goes on being counted (``upgraded``)."""
+        leave, self._leave = self._leave, None
         self._end_watch()
         super().handle_websocket_upgrade()
+        self._deaf = True  # no timer of ours any more
+        upgraded: Any = self.transport.get_protocol()
+        upgraded.adopt(leave)
+        if not upgraded.handshake_initiated:  # it takes shorter lines than we do
+            self.transport.write(_refusal(HeadTooLarge(), self.server_state.default_headers))
+            self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, and begin to wait for what is missing."""
@@ -206,25 +220,33 @@ class ClientConnection(HttpToolsProtocol):
             if self._refused or self._deaf:
                 self._drop(len(piece))
             else:
-                self._parse(piece)
+                self._parse(piece, len(data) - start)
         if self._timer is None and not (self._refused or self._deaf):
             if self._reading == "body":
                 self._set_timer(self._limits.body_grace_seconds / 8, self._look_at_body)
             elif self._reading == "head" or self.cycle is None or self.cycle.response_complete:
                 self._set_timer(self._limits.head_seconds, self._head_is_late)
 
-    def _parse(self, piece: bytes) -> None:
+    def _parse(self, piece: bytes, all_bytes: int) -> None:
+        """Parse a piece of the ``all_bytes`` that there are."""
         try:
             self.parser.feed_data(piece)
-        except httptools.HttpParserUpgrade:
+        except httptools.HttpParserUpgrade as upgrade:
             if self._should_upgrade():
-                self.handle_websocket_upgrade()
+                self._upgrade(all_bytes - upgrade.args[0])
         except httptools.HttpParserError:
             self._refuse(self._reason)
         else:
             self._raw_bytes += len(piece)
             if self._reading == "head" and self._raw_bytes > MAX_HEAD_BYTES + PIECE_BYTES:
                 self._refuse(HeadTooLarge())
+
+    def _upgrade(self, more_bytes: int) -> None:
+        """Become a WebSocket, if other answers are not due and the client waits for ours (RFC 6455, 4.1)."""
+        if more_bytes or self.pipeline or (self.cycle is not None and not self.cycle.response_complete):
+            self._refuse(BadRequest("A WebSocket begins with a request, and goes on only after its answer."))
+        else:
+            self.handle_websocket_upgrade()
 
     # What the parser found
 
@@ -298,6 +320,10 @@ class ClientConnection(HttpToolsProtocol):
             # The parser itself refuses it beside a Content-Length, and more than one of either.
             if name == b"transfer-encoding" and (version == "1.0" or value.lower() != b"chunked"):
                 self._stop(BadRequest("The only Transfer-Encoding this server takes is chunked."))
+        if self.parser.should_upgrade() and self._should_upgrade():
+            fields = dict(self.headers)
+            if version != "1.1" or b"transfer-encoding" in fields or fields.get(b"content-length", b"0") != b"0":
+                self._stop(BadRequest("The request for a WebSocket is one of HTTP/1.1 without a body."))
         if not self.url.startswith((b"/", b"*")):
             self._take_absolute_form()
 
@@ -401,10 +427,14 @@ class ClientConnection(HttpToolsProtocol):
         self._refused = False
 
     def _break_off(self) -> None:
-        # With a reset: a mere close would leave the kernel waiting to deliver what it holds.
-        if peer := self.transport.get_extra_info("socket"):
-            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.transport.abort()
+        break_off(self.transport)
+
+
+def break_off(transport: asyncio.Transport) -> None:
+    """End a connection with a reset: a mere close would leave the kernel waiting to deliver what it holds."""
+    if peer := transport.get_extra_info("socket"):
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
 
 
 def _refusal(error: LorestreamError, default_headers: list[tuple[bytes, bytes]]) -> bytes:

@@ -50,6 +50,9 @@ from lorestream.documents.routes import router as documents_router
 from lorestream.documents.service import Documents
 from lorestream.doors.ai_sdk import router as ai_sdk_router
 from lorestream.doors.query import router as query_router
+from lorestream.doors.websocket import MAX_MESSAGE_BYTES
+from lorestream.doors.websocket import PATHS as WEB_SOCKETS
+from lorestream.doors.websocket import router as websocket_router
 from lorestream.http import install_error_handlers
 from lorestream.library import Library
 from lorestream.limits import RateLimiter
@@ -65,6 +68,7 @@ from lorestream.retrieval.routes import router as search_router
 from lorestream.retrieval.search import Retrieval
 from lorestream.settings import Settings
 from lorestream.streaming.runs import Runs
+from lorestream.upgraded import PING_SECONDS, WebSocketConnection
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +98,7 @@ ROUTERS = (
     conversations_router,
     feedback_router,
     query_router,
+    websocket_router,
     ai_sdk_router,
     runs_router,
     limits_router,
@@ -306,7 +311,12 @@ def server(settings: Settings) -> Server:
         create_app(library),
         host=settings.host,
         port=settings.port,
-        http=cast("Any", partial(ClientConnection, gate=Gate(_connection_limits(settings)))),
+        http=cast("Any", partial(ClientConnection, gate=Gate(_connection_limits(settings)), web_sockets=WEB_SOCKETS)),
+        ws=cast("Any", partial(WebSocketConnection, write_seconds=settings.write_timeout_seconds)),
+        ws_max_size=MAX_MESSAGE_BYTES,
+        ws_ping_interval=PING_SECONDS,
+        ws_ping_timeout=PING_SECONDS,
+        ws_per_message_deflate=False,
         loop="uvloop",
         log_config=None,
         access_log=False,

@@ -30,6 +30,10 @@ MULTIPART_OVERHEAD_BYTES = 64 * 1024
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 CONTENT_LENGTH = re.compile(r"\d{1,15}", re.ASCII)
 HOST = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9_.-]{1,253})(:\d{1,5})?", re.ASCII | re.IGNORECASE)
+# The first message of an answer.
+STARTS = {"http.response.start", "websocket.accept", "websocket.http.response.start"}
+# How a WebSocket is closed whose application failed (RFC 6455, 7.4.1).
+INTERNAL_ERROR = 1011
 # Only over TLS, where browsers heed it (RFC 6797); a year.
 HSTS = "max-age=31536000"
 
@@ -50,7 +54,7 @@ class RequestContext:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Add the headers to the response's start; the body passes untouched."""
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
         given = Headers(scope=scope).get("x-request-id", "")
@@ -64,13 +68,13 @@ class RequestContext:
 
         async def send_with_headers(message: Message) -> None:
             nonlocal started
-            if message["type"] == "http.response.start":
+            if message["type"] in STARTS:
                 started = True
                 headers = MutableHeaders(scope=message)
                 headers.update({"X-Request-Id": request_id, **answer_headers})
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
-                if scope["scheme"] == "https":
+                if scope.get("scheme") in ("https", "wss"):
                     headers["Strict-Transport-Security"] = HSTS
             await send(message)
 
@@ -78,10 +82,13 @@ class RequestContext:
             await self.app(scope, receive, send_with_headers)
         except Exception:
             # A response that has begun must break off visibly; ending it here would look like its end.
-            if started:
+            if started and scope["type"] == "http":
                 raise
-            log.exception("request %s failed: %s %s", request_id, scope["method"], scope["path"])
-            await refusal(Internal(), scope)(scope, receive, send_with_headers)
+            log.exception("request %s failed: %s %s", request_id, scope.get("method", "WebSocket"), scope["path"])
+            if started:
+                await send({"type": "websocket.close", "code": INTERNAL_ERROR})
+            else:
+                await refusal(Internal(), scope)(scope, receive, send_with_headers)
 
 
 class Hosts:
@@ -102,10 +109,8 @@ class Hosts:
         refused = self._refusal(Headers(scope=scope).getlist("host")) if scope["type"] != "lifespan" else None
         if refused is None:
             await self.app(scope, receive, send)
-        elif scope["type"] == "http":
-            await refusal(refused, scope)(scope, receive, send)
         else:
-            await send({"type": "websocket.close", "code": 1008})
+            await refusal(refused, scope)(scope, receive, send)
 
     def _refusal(self, named: list[str]) -> BadRequest | None:
         found = HOST.fullmatch(named[0]) if len(named) == 1 else None

@@ -64,15 +64,19 @@ class Script:
     It gets the target and ``stop`` as JSON in its first argument.
     """
 
-    def __init__(self, name: str, script: str, *, names_model: bool, sourced: bool = True) -> None:
+    def __init__(
+        self, name: str, script: str, *, names_model: bool, sourced: bool = True, flags: tuple[str, ...] = ()
+    ) -> None:
+        """``flags`` are for Node itself."""
         self.name, self.names_model, self.sourced = name, names_model, sourced
+        self._flags = flags
         self._script = WEB / "tests" / "doors" / script
 
     async def ask(self, target: Target, *, stop: bool = False) -> Seen:
         asked = {name: value for name, value in vars(target).items() if name != "writing"}
         given = json.dumps({**asked, "stop": stop})
         process = await asyncio.create_subprocess_exec(
-            *("node", str(self._script), given),
+            *("node", *self._flags, str(self._script), given),
             cwd=WEB,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

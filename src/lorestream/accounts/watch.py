@@ -16,6 +16,7 @@ from datetime import datetime
 from lorestream import db
 from lorestream.accounts import watch_store
 from lorestream.accounts.models import Credential
+from lorestream.errors import Unauthenticated
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,12 @@ class Watch:
                 self._held.pop(credential, None)
             if not self._held:
                 self._any_held.clear()
+
+    async def check(self, credential: Credential) -> None:
+        """Look at one now, before something new is done with it. Raises Unauthenticated."""
+        async with self._db.read() as session:
+            if not await watch_store.alive(session, {credential}, self._clock()):
+                raise Unauthenticated
 
     async def _look_forever(self) -> None:
         while True:
