@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from lorestream.doors import ai_sdk
+from lorestream.doors import ai_sdk, websocket
 from lorestream.errors import NoDocuments, UpstreamTruncated
 from lorestream.library import Library
 from lorestream.main import create_app
@@ -37,6 +37,7 @@ from lorestream.streaming.events import (
 
 # Every other door by name: the suffix of its streams, and how it tells a run's events from the first to the last.
 DOORS: dict[str, tuple[str, Callable[[list[Event]], bytes]]] = {
+    "websocket": (".jsonl", lambda events: _lines(websocket.encode(event, RUN_ID) for event in events)),
     "ai_sdk": (".sse", lambda events: _told(ai_sdk.Telling(RUN_ID, MESSAGE_ID), events)),
 }
 WIRE = Path(__file__).parent.parent / "wire"
@@ -63,6 +64,10 @@ def _done(
     reason: FinishReason, citations: list[Citation], usage: Usage | None = None, *, uncited: bool = False
 ) -> Done:
     return Done("ollama:llama3.2:3b", reason, usage, Timings(0, 12, 140, 910), citations, uncited, None, MESSAGE_ID)
+
+
+def _lines(messages: Iterable[str]) -> bytes:
+    return b"".join(f"{message}\n".encode("ascii") for message in messages if message)
 
 
 def _told(telling: ai_sdk.Telling, events: list[Event]) -> bytes:

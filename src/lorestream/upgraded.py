@@ -17,6 +17,8 @@ from websockets.http11 import Request
 
 from lorestream.connection import ABORT, break_off
 
+log = logging.getLogger(__name__)
+
 # A client that has not answered a ping within PING_SECONDS, when the next one would be due, is gone.
 PING_SECONDS = 20.0
 # Pieces of one message. Empty ones do not count for its size, so that there must be a limit of their number.
@@ -54,7 +56,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
     def pause_writing(self) -> None:
         """More waits for the client than is kept at ease: it has some time to take it."""
         super().pause_writing()
-        self._stalled = self.loop.call_later(self._write_seconds, self._break_off)
+        self._stalled = self.loop.call_later(self._write_seconds, self._give_up)
 
     def resume_writing(self) -> None:
         """The client reads."""
@@ -84,6 +86,10 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
 
     def keepalive_timeout(self) -> None:
         """Wait no longer for a client that is gone: its answer ends now, not when the kernel gives up."""
+        self._break_off()
+
+    def _give_up(self) -> None:
+        log.info("a WebSocket's client did not read for %g seconds; closing", self._write_seconds)
         self._break_off()
 
     def _break_off(self) -> None:
