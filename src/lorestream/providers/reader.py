@@ -20,10 +20,10 @@ from lorestream.providers.base import NO_ANSWER, Delta, Embedder, Finish, Genera
 from lorestream.text import content_words, sentence_spans
 
 NAME = "reader"
-NOTICE = (
-    "Quoted from your documents: no language model is connected. To connect one, set LORESTREAM_MODEL=ollama:… "
-    "or LORESTREAM_OPENAI_BASE_URL (see README)."
-)
+ADVICE = "To connect one, set LORESTREAM_MODEL=ollama:… or LORESTREAM_OPENAI_BASE_URL (see README)."
+NOTICE = f"Quoted from your documents: no language model is connected. {ADVICE}"
+# Where there are no passages to quote, because none were asked for.
+ALONE = f"No language model is connected: without one there are only quotations from your documents. {ADVICE}"
 
 MAX_QUOTES = 4
 MAX_SENTENCES = 48  # embedded per question; the best by words and passage rank
@@ -70,7 +70,7 @@ class Reader:
         """Stream the quotations word by word, then the notice (see ``ChatModel``). Raises what the embedder raises."""
         quotes = await self._choose(prompt)
         answer = "\n\n".join(f"“{quote.text}” [{quote.passage.n}]" for quote in quotes) or NO_ANSWER
-        pieces = _WORD_WITH_SPACE.findall(f"{answer}\n\n{NOTICE}")
+        pieces = _WORD_WITH_SPACE.findall(f"{answer}\n\n{NOTICE}" if prompt.passages else ALONE)
         begun = asyncio.get_running_loop().time()
         sent = 0
         while sent < len(pieces):
