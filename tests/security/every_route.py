@@ -86,7 +86,8 @@ class Tried:
             if one.where == "path":
                 path = path.replace("{" + one.name + "}", str(value))
             else:
-                {"query": query, "header": headers, "body": body}[one.where][one.name] = value
+                at = body.setdefault(one.within, {}) if one.within else body
+                {"query": query, "header": headers, "body": at}[one.where][one.name] = value
         made: dict[str, Any] = {"params": query, "headers": headers}
         if route.media_type == "multipart/form-data":
             made["files"] = {"file": ("geo.zip", ARCHIVE) if "archives" in path else ("geo.md", GEO)}

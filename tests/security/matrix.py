@@ -48,8 +48,8 @@ KINDS = {
 }
 # They choose nothing of anybody's by themselves: with a foreign value they mean what they mean with a fresh one.
 HARMLESS = {"request", "cursor", "chat"}
-# What looks like a name and is none: a number within a document, and the fields of the login form of OAuth2.
-NO_IDS = {"chunk_index", "number", "client_id", "invitation"}
+# What looks like a name of somebody's and is none, such as a number within a document or a field of OAuth2's login.
+NO_IDS = {"chunk_index", "number", "client_id", "invitation", "model"}
 LIKE_AN_ID = re.compile(r"(?:^|[_-])(?:ids?|uuid|guid|cursor|ref|slug|handle|hash|index|collection)$", re.IGNORECASE)
 SAMPLES: dict[str, Any] = {
     "question": "What is the capital of France?",
@@ -68,6 +68,7 @@ class Field:
     name: str
     schema: Mapping[str, Any]
     required: bool
+    within: str = ""  # the member of the body that it is a member of
 
     @property
     def kind(self) -> str | None:
@@ -126,12 +127,14 @@ def _parameter(document: Mapping[str, Any], one: Mapping[str, Any]) -> Field:
     return Field(one["in"], name, _resolved(document, one["schema"]), bool(one.get("required")))
 
 
-def _members(document: Mapping[str, Any], schema: Mapping[str, Any]) -> list[Field]:
-    required = schema.get("required", [])
-    return [
-        Field("body", name, _resolved(document, member), name in required)
-        for name, member in schema.get("properties", {}).items()
-    ]
+def _members(document: Mapping[str, Any], schema: Mapping[str, Any], within: str = "") -> list[Field]:
+    required, found = schema.get("required", []), []
+    for name, unresolved in schema.get("properties", {}).items():
+        member = _resolved(document, unresolved)
+        found.append(Field("body", name, member, name in required, within))
+        if not within:
+            found += _members(document, member, name)
+    return found
 
 
 def _resolved(document: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -197,7 +200,8 @@ class Probe:
 
     def request(self, own: Things, others: Mapping[str, str]) -> dict[str, Any]:
         """The arguments for an HTTP client."""
-        path, query, headers, body = self.route.path, {}, dict(own.headers), {}
+        path, query, headers = self.route.path, {}, dict(own.headers)
+        body: dict[str, Any] = {}
         for one in self.route.fields:
             if one not in self.foreign and not one.required:
                 continue
@@ -209,7 +213,7 @@ class Probe:
             elif one.where == "header":
                 headers[one.name] = str(value)
             else:
-                body[one.name] = value
+                (body.setdefault(one.within, {}) if one.within else body)[one.name] = value
         made: dict[str, Any] = {"method": self.route.method, "url": path, "params": query, "headers": headers}
         if self.route.media_type:
             made["data" if "form" in self.route.media_type else "json"] = body
@@ -254,6 +258,12 @@ def expected(probe: Probe) -> int:
     if kinds == {"event"}:
         return 409  # a cursor of another run than the caller's own
     return 404
+
+
+def refusal_of(answer: httpx.Response) -> dict[str, Any]:
+    """What a refusal says, in our own shape or in OpenAI's."""
+    body: dict[str, Any] = answer.json()
+    return body.get("error") or body
 
 
 def shape(answer: httpx.Response) -> tuple[int, str, str]:

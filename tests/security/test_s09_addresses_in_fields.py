@@ -33,6 +33,7 @@ SPELLINGS = [
     "file:///etc/passwd", "jar:http://127.0.0.1:{port}/!/x",
 ]  # fmt: skip
 AT_ONCE = 8
+SEARCHING = ("/questions", "/regenerate", "/query/", "/query/stream/", "/completions")
 
 
 def test_the_table_has_forty_addresses() -> None:
@@ -49,7 +50,7 @@ def requests(route: Route, own: Things, urls: list[str]) -> list[dict[str, Any]]
 
     Where each request is answered by a whole search, a fourth of the addresses in each text, another one in the next.
     """
-    made, step = [], 4 if route.path.endswith(("/questions", "/regenerate", "/query/", "/query/stream/")) else 1
+    made, step = [], 4 if route.path.endswith(SEARCHING) else 1
     for number, one in enumerate(filter(takes_text, route.fields)):
         for url in urls[number % step :: step]:
             request = Probe(route, ()).request(own, {})
