@@ -49,6 +49,9 @@ from lorestream.documents.progress_routes import router as progress_router
 from lorestream.documents.routes import router as documents_router
 from lorestream.documents.service import Documents
 from lorestream.doors.ai_sdk import router as ai_sdk_router
+from lorestream.doors.openai import router as openai_router
+from lorestream.doors.openai_embeddings import router as openai_embeddings_router
+from lorestream.doors.openai_errors import refused as openai_refused
 from lorestream.doors.query import router as query_router
 from lorestream.doors.websocket import MAX_MESSAGE_BYTES
 from lorestream.doors.websocket import PATHS as WEB_SOCKETS
@@ -63,6 +66,7 @@ from lorestream.ops.health import router as health_router
 from lorestream.ops.limits_routes import router as limits_router
 from lorestream.ops.personal_data import PersonalData
 from lorestream.ops.personal_data_routes import router as personal_data_router
+from lorestream.providers.base import Embedder
 from lorestream.providers.catalogue import Catalogue
 from lorestream.retrieval.routes import router as search_router
 from lorestream.retrieval.search import Retrieval
@@ -83,6 +87,8 @@ CORS: dict[str, Any] = {
     "expose_headers": ("X-Run-Id", "X-Request-Id", "RateLimit", "RateLimit-Policy", "Retry-After"),
     "max_age": 600,
 }
+# Doors that tell of failures as their clients expect it, by the beginning of their paths.
+REFUSALS = {"/v1/": openai_refused}
 ROUTERS = (
     accounts_router,
     keys_router,
@@ -98,6 +104,8 @@ ROUTERS = (
     conversations_router,
     feedback_router,
     query_router,
+    openai_router,
+    openai_embeddings_router,
     websocket_router,
     ai_sdk_router,
     runs_router,
@@ -122,6 +130,7 @@ class State(TypedDict):
     batches: Batches
     progress: Progress
     collections: Collections
+    embedder: Embedder
     retrieval: Retrieval
     catalogue: Catalogue
     runs: Runs
@@ -155,6 +164,7 @@ def create_app(library: Library) -> FastAPI:
                 batches=library.batches,
                 progress=library.progress,
                 collections=library.collections,
+                embedder=library.embedder,
                 retrieval=library.retrieval,
                 catalogue=library.catalogue,
                 runs=library.runs,
@@ -185,7 +195,7 @@ def create_app(library: Library) -> FastAPI:
     app.add_middleware(Hosts, allowed=_host_names(settings))
     if settings.cors_origins:
         app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **CORS)
-    app.add_middleware(RequestContext)
+    app.add_middleware(RequestContext, refusals=REFUSALS)
     describe_problems(app)
     return app
 
