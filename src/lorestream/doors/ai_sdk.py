@@ -48,7 +48,7 @@ class Lenient(BaseModel):
 
     model_config = ConfigDict(extra="ignore", json_schema_extra={"additionalProperties": True})
 
-    @field_validator("*")
+    @field_validator("*", mode="before")
     @classmethod
     def _as_text(cls, value: Any) -> Any:
         # JavaScript sends halves of surrogate pairs, which no UTF-8 can spell, where it has cut an emoji in two.
