@@ -39,7 +39,7 @@ from lorestream.streaming.events import (
 # Every other door by name: the suffix of its streams, and how it tells a run's events from the first to the last.
 DOORS: dict[str, tuple[str, Callable[[list[Event]], bytes]]] = {
     "websocket": (".jsonl", lambda events: _lines(websocket.encode(event, RUN_ID) for event in events)),
-    "openai": (".sse", lambda events: _chunks(events)),
+    "openai": (".sse", lambda events: b"".join(map(_chunks().encode, events))),
     "ai_sdk": (".sse", lambda events: _told(ai_sdk.Telling(RUN_ID, MESSAGE_ID), events)),
 }
 WIRE = Path(__file__).parent.parent / "wire"
@@ -72,9 +72,8 @@ def _lines(messages: Iterable[str]) -> bytes:
     return b"".join(f"{message}\n".encode("ascii") for message in messages if message)
 
 
-def _chunks(events: list[Event]) -> bytes:
-    chunks = Chunks(RUN_ID, "lorestream", include_usage=True, created=1_700_000_000)
-    return b"".join(map(chunks.encode, events))
+def _chunks() -> Chunks:
+    return Chunks(RUN_ID, "lorestream", include_usage=True, created=1_700_000_000)
 
 
 def _told(telling: ai_sdk.Telling, events: list[Event]) -> bytes:
