@@ -11,10 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lorestream.client import calls
+from lorestream.client.connection import address
 from lorestream.client.course import Course
 from lorestream.client.failures import NotUnderstood, Unreachable
 from lorestream.client.frames import MAX_BYTES, Frames
-from lorestream.errors import Conflict, ModelUnavailable, NotFound, RateLimited, Unauthenticated, to_problem
+from lorestream.errors import (
+    Conflict,
+    InvalidInput,
+    ModelUnavailable,
+    NotFound,
+    RateLimited,
+    Unauthenticated,
+    to_problem,
+)
 from lorestream.streaming import sse
 from lorestream.streaming.events import Done, Error, Event, Sources, Timings, Token
 
@@ -233,3 +242,12 @@ def test_a_problem_of_any_server_becomes_a_failure() -> None:
     assert (proxy.code, proxy.status, "504" in proxy.message) == ("http_504", 504, True)
     later = calls.refusal(418, b'{"code": "teapot", "message": "Short.", "retryable": true}')
     assert (later.code, later.message, later.retryable, later.status) == ("teapot", "Short.", True, 418)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "ftp://x", "http://", "http://user:secret@host", "http://host/?token=x", "host:80"]
+)
+def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        address(url)
+    assert "secret" not in str(refused.value)

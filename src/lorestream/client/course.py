@@ -23,7 +23,7 @@ from lorestream.client.models import Stored
 from lorestream.streaming.events import Done, Error, Event, Fold, Sources, Token
 from lorestream.streaming.sse import CURSOR
 
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 5.0
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 5.0
 LOOK_SECONDS = 1.0
 # A connection that lasts so long serves, also where only heartbeats come: the model is slow, not the server away.
 SERVED_SECONDS = 5.0
