@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from lorestream.doors import ai_sdk, websocket
+from lorestream.doors import ai_sdk, chat, rag, websocket
 from lorestream.doors.openai_answers import Chunks
+from lorestream.doors.translate import Encode
 from lorestream.errors import NoDocuments, UpstreamTruncated
 from lorestream.library import Library
 from lorestream.main import create_app
@@ -36,9 +38,14 @@ from lorestream.streaming.events import (
     error_event,
 )
 
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 # Every other door by name: the suffix of its streams, and how it tells a run's events from the first to the last.
 DOORS: dict[str, tuple[str, Callable[[list[Event]], bytes]]] = {
     "websocket": (".jsonl", lambda events: _lines(websocket.encode(event, RUN_ID) for event in events)),
+    "rag": (".sse", lambda events: _numbered(rag.answer, events)),
+    "rag_with_sources": (".sse", lambda events: _numbered(rag.answer_with_sources, events)),
+    "chat": (".sse", lambda events: sse.RETRY + _encoded(chat.answer, events)),
+    "chat_ollama": (".sse", lambda events: sse.RETRY + _encoded(chat.ollama("tiny", lambda: NOON), events)),
     "openai": (".sse", lambda events: b"".join(map(_chunks().encode, events))),
     "ai_sdk": (".sse", lambda events: _told(ai_sdk.Telling(RUN_ID, MESSAGE_ID), events)),
 }
@@ -111,6 +118,17 @@ def golden(events: list[Event]) -> bytes:
     """A whole stream as a client receives it, with a heartbeat before its last event."""
     frames = [sse.frame(RUN_ID, seq, event) for seq, event in enumerate(events, 1)]
     return sse.RETRY + b"".join(frames[:-1]) + sse.HEARTBEAT + frames[-1]
+
+
+def _encoded(encode: Encode, events: list[Event]) -> bytes:
+    """What a door tells that has a word for each event by itself."""
+    return b"".join(map(encode, events))
+
+
+def _numbered(encode: Encode, events: list[Event]) -> bytes:
+    """What a door that can be resumed tells: each event with the number that it has in the run."""
+    told = ((seq, encode(event)) for seq, event in enumerate(events, 1))
+    return sse.RETRY + b"".join(f"id: {RUN_ID}:{seq}\n".encode() + said for seq, said in told if said)
 
 
 def _json(value: Any) -> bytes:

@@ -49,10 +49,12 @@ from lorestream.documents.progress_routes import router as progress_router
 from lorestream.documents.routes import router as documents_router
 from lorestream.documents.service import Documents
 from lorestream.doors.ai_sdk import router as ai_sdk_router
+from lorestream.doors.chat import router as chat_router
 from lorestream.doors.openai import router as openai_router
 from lorestream.doors.openai_embeddings import router as openai_embeddings_router
 from lorestream.doors.openai_errors import refused as openai_refused
 from lorestream.doors.query import router as query_router
+from lorestream.doors.rag import router as rag_router
 from lorestream.doors.websocket import MAX_MESSAGE_BYTES
 from lorestream.doors.websocket import PATHS as WEB_SOCKETS
 from lorestream.doors.websocket import router as websocket_router
@@ -106,6 +108,8 @@ ROUTERS = (
     query_router,
     openai_router,
     openai_embeddings_router,
+    rag_router,
+    chat_router,
     websocket_router,
     ai_sdk_router,
     runs_router,

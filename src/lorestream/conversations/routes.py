@@ -12,7 +12,7 @@ from lorestream.accounts.caller import Asks, Reads, ReadStream
 from lorestream.conversations.answer import Answers
 from lorestream.description import problems
 from lorestream.errors import Conflict, Gone, Interrupted
-from lorestream.http import EventStream, from_state
+from lorestream.http import EventSource, EventStream, from_state
 from lorestream.settings import Settings
 from lorestream.streaming import sse
 from lorestream.streaming.events import MessageStatus
@@ -26,10 +26,10 @@ SettingsDep = Annotated[Settings, from_state("settings")]
 RunId = Annotated[str, Path(max_length=64)]
 
 
-def event_stream(run_id: str, reader: Reader, settings: Settings) -> EventStream:
-    """A reader's frames as the response of a stream."""
+def event_stream(run_id: str, source: EventSource, settings: Settings) -> EventStream:
+    """A run's events as the response of a stream."""
     headers = {**sse.HEADERS, "X-Run-Id": run_id}
-    return EventStream(reader, headers, sse.RETRY, settings.heartbeat_seconds, settings.write_timeout_seconds)
+    return EventStream(source, headers, sse.RETRY, settings.heartbeat_seconds, settings.write_timeout_seconds)
 
 
 @router.get(

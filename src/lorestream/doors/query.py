@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import msgspec
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import AfterValidator, Field
 
@@ -12,7 +11,7 @@ from lorestream.accounts.caller import ASK_STREAM_BY_TICKET, Asks, AsksWhileVali
 from lorestream.conversations.models import Question
 from lorestream.conversations.routes import AnswersDep, SettingsDep, event_stream, follow
 from lorestream.description import problems
-from lorestream.doors.translate import answer_of
+from lorestream.doors.translate import whole_answer
 from lorestream.http import Body, client_ip, from_state, not_blank
 from lorestream.limits import RateLimiter
 from lorestream.streaming.runs import OnDisconnect
@@ -83,10 +82,4 @@ async def query(
     await limiter.check("query", settings.query_rate, client_ip(request))
     asked = Question(body.question, body.k, [body.doc_id] if body.doc_id else None)
     started = await answers.start(user.user_id, asked, door="query", on_disconnect="cancel")
-    fold, done = await answer_of(request, started)
-    return {
-        "answer": fold.answer,
-        "sources": msgspec.to_builtins(fold.sources or []),
-        "run_id": started.run_id,
-        **msgspec.to_builtins(done),
-    }
+    return await whole_answer(request, started)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from json.encoder import encode_basestring_ascii
+from typing import Any
 
+import msgspec
 from fastapi import Request
 
 from lorestream.conversations.answer import Started
@@ -12,6 +16,18 @@ from lorestream.http import BrokenOff, unless_gone
 from lorestream.streaming import sse
 from lorestream.streaming.events import Done, Error, Event, Fold
 from lorestream.streaming.runs import Reader
+
+Encode = Callable[[Event], bytes]
+
+
+def data_line(value: Any) -> bytes:
+    """One server-sent event: a value as JSON in ASCII."""
+    return f"data: {json.dumps(value, separators=(',', ':'))}\n\n".encode()
+
+
+def token_line(text: str) -> bytes:
+    """The event ``{"token": text}``, of which there is one for every token."""
+    return f'data: {{"token":{encode_basestring_ascii(text)}}}\n\n'.encode()
 
 
 class Translated:
@@ -25,7 +41,7 @@ class Translated:
     def __init__(
         self,
         reader: Reader,
-        encode: Callable[[Event], bytes],
+        encode: Encode,
         heartbeat: bytes = sse.HEARTBEAT,
         *,
         resumable: bool = False,
@@ -89,6 +105,17 @@ async def answer_of(request: Request, started: Started) -> tuple[Fold, Done]:
             raise failure(error.code, error.message, error.retry_after, {"run_id": started.run_id})
         case None:
             raise LorestreamError("The answer's events are no longer kept.")
+
+
+async def whole_answer(request: Request, started: Started) -> dict[str, Any]:
+    """The whole answer as an object of our own API; raises as ``answer_of`` does."""
+    fold, done = await answer_of(request, started)
+    return {
+        "answer": fold.answer,
+        "sources": msgspec.to_builtins(fold.sources or []),
+        "run_id": started.run_id,
+        **msgspec.to_builtins(done),
+    }
 
 
 async def _fold(reader: Reader) -> Fold:
