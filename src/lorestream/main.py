@@ -50,6 +50,8 @@ from lorestream.documents.routes import router as documents_router
 from lorestream.documents.service import Documents
 from lorestream.doors.ai_sdk import router as ai_sdk_router
 from lorestream.doors.chat import router as chat_router
+from lorestream.doors.mcp import Mcp
+from lorestream.doors.mcp import router as mcp_router
 from lorestream.doors.openai import router as openai_router
 from lorestream.doors.openai_embeddings import router as openai_embeddings_router
 from lorestream.doors.openai_errors import refused as openai_refused
@@ -112,6 +114,7 @@ ROUTERS = (
     chat_router,
     websocket_router,
     ai_sdk_router,
+    mcp_router,
     runs_router,
     limits_router,
     health_router,
@@ -145,6 +148,7 @@ class State(TypedDict):
     answer_seats: Seats
     stream_seats: Seats
     quotas: Quotas
+    mcp: Mcp
 
 
 def create_app(library: Library) -> FastAPI:
@@ -153,7 +157,8 @@ def create_app(library: Library) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
         watch = LoopWatch()
-        async with watch.watching(), library.ingesting():
+        mcp = Mcp(library.answers, library.documents, library.retrieval)
+        async with watch.watching(), library.ingesting(), mcp.serving():
             yield State(
                 settings=library.settings,
                 limiter=library.limiter,
@@ -179,6 +184,7 @@ def create_app(library: Library) -> FastAPI:
                 answer_seats=library.answer_seats,
                 stream_seats=library.stream_seats,
                 quotas=library.quotas,
+                mcp=mcp,
             )
 
     settings = library.settings
