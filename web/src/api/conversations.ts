@@ -5,9 +5,9 @@ import {
   type InfiniteData,
   type QueryClient,
 } from "@tanstack/react-query";
+import { readError } from "@lorestream/client";
 
 import { authorisedFetch, requestJson, sendJson } from "./http";
-import { readProblem } from "./problem";
 import type { Conversation, ConversationDetail, ConversationList, Rating } from "./types";
 
 export type ExportFormat = "markdown" | "json";
@@ -16,7 +16,6 @@ const ALL = "/conversations/";
 export const conversationPath = (id: string): string => `/conversations/${encodeURIComponent(id)}`;
 const messagePath = (id: string, messageId: string): string =>
   `${conversationPath(id)}/messages/${encodeURIComponent(messageId)}`;
-export const questionsPath = (id: string): string => `${conversationPath(id)}/questions`;
 export const regeneratePath = (id: string, answerId: string): string => `${messagePath(id, answerId)}/regenerate`;
 
 /** The user's conversations, newest first; with words in `q` those that hold them, with the place they stand at. */
@@ -77,7 +76,7 @@ export async function deleteConversation(client: QueryClient, id: string): Promi
 
 export async function exportConversation(id: string, format: ExportFormat): Promise<Blob> {
   const response = await authorisedFetch(`${conversationPath(id)}/export?format=${format}`);
-  if (!response.ok) throw await readProblem(response);
+  if (!response.ok) throw await readError(response);
   return response.blob();
 }
 

@@ -5,9 +5,9 @@ import {
   type InfiniteData,
   type QueryClient,
 } from "@tanstack/react-query";
+import { readError } from "@lorestream/client";
 
 import { authorisedFetch, requestJson } from "./http";
-import { readProblem } from "./problem";
 import type { Document, DocumentBoxes, DocumentList, DocumentText } from "./types";
 
 /** What of the library a list shows; an empty field asks for nothing. */
@@ -80,7 +80,7 @@ export const pageImageQuery = (docId: string, page: number, width: number) =>
     queryKey: ["document-page", docId, page, width],
     queryFn: async ({ signal }) => {
       const response = await authorisedFetch(`${documentPath(docId)}/pages/${page}/image?width=${width}`, { signal });
-      if (!response.ok) throw await readProblem(response);
+      if (!response.ok) throw await readError(response);
       return response.blob();
     },
     staleTime: Infinity,

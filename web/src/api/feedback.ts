@@ -1,7 +1,7 @@
 import { infiniteQueryOptions } from "@tanstack/react-query";
+import { readError } from "@lorestream/client";
 
 import { authorisedFetch, requestJson } from "./http";
-import { readProblem } from "./problem";
 import type { RatedList, Rating } from "./types";
 
 /** The answers that the user has rated, newest first. */
@@ -21,6 +21,6 @@ export const feedbackQuery = (rating: Rating) =>
 /** A question set for `lorestream evaluate`, as JSON lines. */
 export async function exportFeedback(rating: Rating | null): Promise<Blob> {
   const response = await authorisedFetch(rating ? `/feedback/export?rating=${rating}` : "/feedback/export");
-  if (!response.ok) throw await readProblem(response);
+  if (!response.ok) throw await readError(response);
   return response.blob();
 }

@@ -84,7 +84,10 @@ it("refreshes once on a 401 and repeats the request", async () => {
 });
 
 it("gives up after one refresh, and leaves the 401 to the caller", async () => {
-  const { authorisedFetch, asked } = await open((path) => (path === "/auth/refresh" ? token("t") : denied()));
+  let tokens = 0;
+  const { authorisedFetch, asked } = await open((path) =>
+    path === "/auth/refresh" ? token(`t${(tokens += 1)}`) : denied(),
+  );
   expect((await authorisedFetch("/documents/")).status).toBe(401);
   expect(asked).toEqual(["/auth/refresh", "/documents/", "/auth/refresh", "/documents/"]);
 });

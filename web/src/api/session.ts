@@ -6,7 +6,8 @@
  * one tab got serves them all. Without these (plain http beyond localhost) the server's grace for the cookie that was
  * used last has to do.
  */
-import { Problem, readProblem, unreachable } from "./problem";
+import { LorestreamError, readError, unreachable } from "@lorestream/client";
+
 import type { AccessToken } from "./types";
 
 export type Session =
@@ -98,7 +99,7 @@ export async function logOut(): Promise<void> {
   const token = access?.token;
   await post("/auth/logout", null, undefined, token).catch((error: unknown) => {
     // A session that the server no longer knows is over as well; anything else is for the user to see.
-    if (!(error instanceof Problem && error.status === 401)) throw error;
+    if (!(error instanceof LorestreamError && error.status === 401)) throw error;
   });
   leave(null);
 }
@@ -115,7 +116,7 @@ async function exchangeCookie(): Promise<string | null> {
     const token = (await (await post("/auth/refresh")).json()) as AccessToken;
     if (started === epoch) renew(token);
   } catch (error) {
-    if (!(error instanceof Problem)) throw error;
+    if (!(error instanceof LorestreamError)) throw error;
     if (started !== epoch) return access?.token ?? null;
     if (error.status === 401 || error.status === 403) end(session.state === "signed-in" ? NOTICE.ended : null);
     else {
@@ -133,7 +134,7 @@ async function post(path: string, body: BodyInit | null = null, type?: string, t
   if (token) headers.set("Authorization", `Bearer ${token}`);
   const response = await fetch(path, { method: "POST", body, headers }).catch(() => null);
   if (!response) throw unreachable();
-  if (!response.ok) throw await readProblem(response);
+  if (!response.ok) throw await readError(response);
   return response;
 }
 

@@ -1,16 +1,7 @@
 /** The server's objects by the names that this page uses for them. */
-import type {
-  Citation,
-  ConversationView as Conversation,
-  Done,
-  Error as ErrorMessage,
-  FailureView,
-  KeyView,
-  MessageView,
-  RunView,
-  Source,
-  Timings,
-} from "./wire";
+import type { RunSnapshot } from "@lorestream/client";
+
+import type { ConversationView as Conversation, KeyView, MessageView } from "./wire";
 
 export type {
   AccessToken,
@@ -43,39 +34,13 @@ export type {
   Session as LoginView,
   SessionList as LoginList,
   Source,
-  Status as StatusEvent,
-  StreamEvent,
   TextView as DocumentText,
-  Timings,
   TimingsView as SearchTimings,
   UserChange,
   UserList,
   UserMade,
   UserView,
 } from "./wire";
-export type DoneEvent = Done;
-export type ErrorEvent = ErrorMessage;
-export type FinishReason = Done["finish_reason"];
-
-/** RFC 9457, as docs/design.md has it. */
-export interface Problem {
-  code: string;
-  message: string;
-  retryable: boolean;
-  status: number;
-  run_id?: string;
-  errors?: { field: string; reason: string }[];
-}
-
-/** A stored run; what the API's description leaves open inside it is as in the events. */
-export type RunSnapshot = Omit<RunView, "sources" | "citations" | "error" | "timings" | "finish_reason"> & {
-  sources: Source[];
-  citations: Citation[];
-  error: (FailureView & { retryable?: boolean }) | null;
-  finish_reason: FinishReason | null;
-  timings: Timings | null;
-};
-
 export type Rating = "up" | "down";
 
 /** A question (`user`) or an answer (`assistant`) in the tree of a conversation, whose edges are `parent_id`. */

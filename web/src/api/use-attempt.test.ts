@@ -1,10 +1,10 @@
 import { expect, it } from "vitest";
+import { toError } from "@lorestream/client";
 
-import { toProblem } from "./problem";
 import { refusal } from "./use-attempt";
 
 const problem = (errors: { field: string; reason: string }[], retryAfter: string | null = null) =>
-  toProblem(422, JSON.stringify({ code: "invalid_input", message: "The request is not valid.", errors }), retryAfter);
+  toError(422, JSON.stringify({ code: "invalid_input", message: "The request is not valid.", errors }), retryAfter);
 
 it("says what is wrong beside the field, and only there", () => {
   const refused = problem([{ field: "body.password", reason: "needs at least 8 characters" }]);

@@ -1,6 +1,7 @@
 import { useState } from "react";
+import { LorestreamError } from "@lorestream/client";
 
-import { messageOf, Problem } from "./problem";
+import { messageOf } from "./message";
 
 type Fields = Readonly<Record<string, string>>;
 
@@ -34,7 +35,7 @@ export function useAttempt() {
 }
 
 export function refusal(error: unknown, named: readonly string[]): Attempt {
-  const { fields, retryAt } = error instanceof Problem ? error : NOTHING;
+  const { fields, retryAt } = error instanceof LorestreamError ? error : NOTHING;
   const shown = Object.entries(fields).filter(([name]) => named.includes(name));
   const said = shown.length > 0 && shown.length === Object.keys(fields).length;
   return {

@@ -1,5 +1,7 @@
 // Generated from wire/ by `make wire`; do not edit.
 
+export type * from "@lorestream/client/wire";
+
 /** The token answer of OAuth2; the refresh token travels in a cookie. */
 export interface AccessToken {
   access_token: string;
@@ -63,6 +65,11 @@ export interface Chat {
   on_disconnect?: "cancel" | "continue";
 }
 
+/** A question, answered over the documents as one JSON object. */
+export interface ChatBody {
+  question: string;
+}
+
 /** One passage: ``text`` is the extracted text from ``start`` to ``end``. */
 export interface ChunkView {
   doc_id: string;
@@ -72,14 +79,6 @@ export interface ChunkView {
   end: number;
   page: number | null;
   heading: string;
-}
-
-/** ``answer[start:end]`` cites source ``n``, which supports it from 0 (not at all) to 1 (word for word). */
-export interface Citation {
-  n: number;
-  start: number;
-  end: number;
-  support: number;
 }
 
 /** The caller's collections by their names; there are never so many that there would be another page. */
@@ -94,6 +93,19 @@ export interface CollectionView {
   name: string;
   documents: number;
   created_at: string;
+}
+
+/** The body of ``POST /v1/chat/completions``; ``lorestream`` is ours. */
+export interface Completion {
+  model?: string;
+  messages: lorestream__doors__openai_requests__Message[];
+  stream?: boolean | null;
+  stream_options?: StreamOptions | null;
+  max_tokens?: number | null;
+  max_completion_tokens?: number | null;
+  temperature?: number | null;
+  stop?: string | string[] | null;
+  lorestream?: Search | null;
 }
 
 /** The body of ``PATCH /conversations/{id}``: what is given is set; null unbinds from documents or collection. */
@@ -132,52 +144,12 @@ export interface Deletion {
   password: string;
 }
 
-/** A page of documents, newest first. */
-export interface DocumentList {
-  items: DocumentView[];
-  next_cursor: string | null;
-}
-
-/** A document as its owner sees it. */
-export interface DocumentView {
-  doc_id: string;
-  filename: string;
-  title: string;
-  media_type: string;
-  bytes: number;
-  pages: number | null;
-  chunks: number;
-  status: "queued" | "processing" | "ready" | "failed" | "cancelled";
-  progress: number;
-  stage: "reading" | "recognising" | "indexing" | null;
-  error: FailureView | null;
-  reindex: "wanted" | "damaged" | null;
-  batch_id: string | null;
-  created_at: string;
-}
-
-/** The run ended as it should, or was stopped; ``uncited`` when the answer states something without a citation. */
-export interface Done {
-  type: "done";
-  model: string;
-  finish_reason: "cancelled" | "content_filter" | "length" | "no_context" | "stop";
-  usage: Usage | null;
-  timings: Timings;
-  citations: Citation[];
-  uncited: boolean;
-  conversation_id: string | null;
-  message_id: string;
-}
-
-/** The run failed; ``message`` is for a person, ``message_id`` names what was kept. */
-export interface Error {
-  type: "error";
-  message: string;
-  code: string;
-  retryable: boolean;
-  message_id?: string | null;
-  retry_after?: number | null;
-  conversation_id?: string;
+/** The body of ``POST /v1/embeddings``; ``dimensions``, if given, must be those of the embedder. */
+export interface Embeddings {
+  model?: string;
+  input: string | string[];
+  encoding_format?: "float" | "base64";
+  dimensions?: number | null;
 }
 
 /** A page of the audit log, newest first. */
@@ -222,32 +194,10 @@ export interface EventView {
   details: Record<string, unknown>;
 }
 
-/** Why a document failed. */
-export interface FailureView {
-  code: string;
-  message: string;
-}
-
 /** What the owner thinks of an answer. */
 export interface FeedbackView {
   rating: "up" | "down" | null;
   comment: string | null;
-}
-
-/** One passage; ``start`` and ``end`` are character offsets in its document's text, ``distance`` is 1 − cosine. */
-export interface FoundPassage {
-  doc_id: string;
-  filename: string;
-  title: string;
-  chunk_index: number;
-  text: string;
-  heading: string;
-  start: number;
-  end: number;
-  page: number | null;
-  distance: number;
-  score: number;
-  ranks: RanksView;
 }
 
 /** A page of invitations, newest first. */
@@ -409,6 +359,14 @@ export interface NewUser {
   is_admin?: boolean;
 }
 
+/** What went wrong: ``message`` for a person, ``code`` for machines, ``param`` the field that is to blame. */
+export interface OpenAIError {
+  message: string;
+  type: string;
+  param: string | null;
+  code: string;
+}
+
 /** A page, its size in points, and a box for each line: [x0, y0, x1, y1] in shares of it from its top left. */
 export interface PageBoxes {
   page: number;
@@ -424,37 +382,10 @@ export interface PageView {
   end: number;
 }
 
-/** A part of a message; only text is read. */
-export interface Part {
-  type: string;
-  text?: string | null;
-}
-
 /** The password that is, and the one that shall be. */
 export interface PasswordChange {
   current_password: string;
   new_password: string;
-}
-
-/** A refusal or a failure (RFC 9457): ``code`` for machines, ``message`` for a person. */
-export interface Problem {
-  type: string;
-  title: string;
-  status: number;
-  detail: string;
-  code: string;
-  message: string;
-  /** Whether the same request may succeed later. */
-  retryable: boolean;
-  /** Seconds to wait; also in Retry-After. */
-  retry_after?: number;
-  /** The request's id, also in X-Request-Id. */
-  instance?: string;
-  /** What is wrong with the request. */
-  errors?: {
-    field: string;
-    reason: string;
-  }[];
 }
 
 /** The caller's own account. */
@@ -472,11 +403,12 @@ export interface QueryBody {
   doc_id?: string | null;
 }
 
-/** A passage's place (from 1) in each search and in the reranker's order, null where it has none. */
-export interface RanksView {
-  dense: number | null;
-  lexical: number | null;
-  rerank: number | null;
+/** The body of a question. */
+export interface RagBody {
+  query: string;
+  k?: number;
+  doc_id?: string | null;
+  on_disconnect?: "cancel" | "continue";
 }
 
 /** The body of feedback; null takes it back. */
@@ -503,10 +435,9 @@ export interface RatedView {
   created_at: string;
 }
 
-/** A piece of the model's shown thinking; never part of the answer. */
-export interface Reasoning {
-  type: "reasoning";
-  text: string;
+/** A refusal or a failure. */
+export interface Refusal {
+  error: OpenAIError;
 }
 
 /** A file that became no document, and why. */
@@ -547,29 +478,12 @@ export interface RegistrationOptions {
   password_advised_length: number;
 }
 
-/** A stored run as its owner sees it; the lists and objects are those of the events. */
-export interface RunView {
-  run_id: string;
-  message_id: string;
-  conversation_id: string | null;
-  question: string;
-  status: "running" | "done" | "stopped" | "interrupted" | "failed";
-  content: string;
-  sources: Record<string, unknown>[];
-  citations: Record<string, unknown>[];
-  error: Record<string, unknown> | null;
-  model: string | null;
-  finish_reason: string | null;
-  usage: Record<string, unknown> | null;
-  timings: Record<string, unknown> | null;
-  created_at: string;
-  updated_at: string;
-}
-
-/** The passages found, best first. */
-export interface SearchAnswer {
-  items: FoundPassage[];
-  timings: TimingsView;
+/** What is searched for the answer: so many passages, of these documents and this collection, or nothing at all. */
+export interface Search {
+  k?: number;
+  doc_ids?: string[] | null;
+  collection_id?: string | null;
+  retrieve?: boolean;
 }
 
 /** One login of the caller. */
@@ -590,31 +504,17 @@ export interface SessionList {
   next_cursor?: null;
 }
 
-/** A numbered passage as the user sees it; ``start`` and ``end`` are offsets in the document's text. */
-export interface Source {
-  n: number;
-  doc_id: string;
-  chunk_index: number;
-  text: string;
-  distance: number;
-  score: number;
-  title: string;
-  page: number | null;
-  start: number;
-  end: number;
+/** A ``question``, answered as plain text; or the ``messages`` of a chat, the last of them the question. */
+export interface StreamBody {
+  question?: string | null;
+  messages?: lorestream__doors__chat__Message[] | null;
+  model?: string | null;
+  max_tokens?: number | null;
 }
 
-/** The passages of the answer, exactly once, before the first token; empty if there are none. */
-export interface Sources {
-  type: "sources";
-  sources: Source[];
-}
-
-/** Where the run is; ``position`` only while it is queued. */
-export interface Status {
-  type: "status";
-  phase: "generating" | "queued" | "retrieving";
-  position?: number | null;
+/** ``include_usage``: a last chunk with the counted tokens, where the model's server counts them. */
+export interface StreamOptions {
+  include_usage?: boolean | null;
 }
 
 /** A document's extracted text; offsets count its characters (Unicode code points). */
@@ -625,41 +525,19 @@ export interface TextView {
   text: string;
 }
 
-/** Milliseconds since the run began, but ``queue_ms`` and ``retrieval_ms``, which are durations; null where it never came to it. */
-export interface Timings {
-  queue_ms: number | null;
-  retrieval_ms: number | null;
-  first_token_ms: number | null;
-  total_ms: number;
-}
-
-/** Milliseconds; parts that run side by side are the longest of them. */
-export interface TimingsView {
-  embed_ms: number;
-  dense_ms: number;
-  lexical_ms: number;
-  rerank_ms: number | null;
-  total_ms: number;
-}
-
-/** A piece of the answer, never empty; the concatenation is the stored answer. */
-export interface Token {
-  type: "token";
-  text: string;
+/** A ticket, which is shown this once. */
+export interface Ticket {
+  /** For the parameter `ticket` of an event stream that a browser's EventSource reads. */
+  ticket: string;
+  /** Until then it can begin an answer; reconnects to that one go on. */
+  expires_at: string;
 }
 
 /** A message as ``useChat`` holds it. */
 export interface UIMessage {
   id?: string;
   role: "system" | "user" | "assistant";
-  parts: Part[];
-}
-
-/** Token counts as the provider reported them. */
-export interface Usage {
-  prompt_tokens: number;
-  completion_tokens: number;
-  total_tokens: number;
+  parts: lorestream__doors__ai_sdk__Part[];
 }
 
 /** The body of a change: what is given is set. ``limits`` stand in the place of all that were set before. */
@@ -712,9 +590,31 @@ export interface lorestream__conversations__routes__Stopping {
   stopping: boolean;
 }
 
+/** A part of a message; only text is read. */
+export interface lorestream__doors__ai_sdk__Part {
+  type: string;
+  text?: string | null;
+}
+
 /** The answer to Stop: how many answers of the chat took it. */
 export interface lorestream__doors__ai_sdk__Stopping {
   stopping: number;
 }
 
-export type StreamEvent = Status | Sources | Reasoning | Token | Done | Error;
+/** One message of a chat. */
+export interface lorestream__doors__chat__Message {
+  role: "system" | "user" | "assistant";
+  content: string;
+}
+
+/** One message of the chat; what tools said is passed over. */
+export interface lorestream__doors__openai_requests__Message {
+  role: "system" | "developer" | "user" | "assistant" | "tool" | "function";
+  content?: string | lorestream__doors__openai_requests__Part[] | null;
+}
+
+/** A piece of a message. */
+export interface lorestream__doors__openai_requests__Part {
+  type: string;
+  text?: string | null;
+}

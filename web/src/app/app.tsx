@@ -1,7 +1,7 @@
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { useEffect, useState, useSyncExternalStore } from "react";
+import { LorestreamError, unreachable } from "@lorestream/client";
 
-import { Problem, unreachable } from "../api/problem";
 import { getSession, refresh, subscribe, wake } from "../api/session";
 import { AccountPage } from "../features/account/account-page";
 import { Announcer } from "../ui/announcer";
@@ -12,7 +12,8 @@ import { forgetInvitation, invitation } from "./invitation";
 import { Pages } from "./pages";
 
 /** A refusal does not become an answer by asking again, unless the server says that it may. */
-const retry = (failures: number, error: Error): boolean => failures < 2 && error instanceof Problem && error.retryable;
+const retry = (failures: number, error: Error): boolean =>
+  failures < 2 && error instanceof LorestreamError && error.retryable;
 
 const resumeSession = (): void => void refresh().catch(() => undefined);
 

@@ -2,9 +2,9 @@ import { useQueryClient } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
 
 import { followOtherTabs, refreshConversation } from "../api/conversations";
+import { server } from "../api/http";
 import { ChatSession } from "../features/chat/chat-session";
 import { draftsOf } from "../features/chat/drafts";
-import { serverLink } from "../stream/link";
 
 /**
  * The answers that this page follows, as long as somebody is logged in, in step with the user's other tabs; and what
@@ -13,7 +13,7 @@ import { serverLink } from "../stream/link";
 export function useChatSession(userId: string) {
   const client = useQueryClient();
   const drafts = draftsOf(userId);
-  const [session] = useState(() => new ChatSession(serverLink, (id) => refreshConversation(client, id)));
+  const [session] = useState(() => new ChatSession(server, (id) => refreshConversation(client, id)));
   useEffect(() => {
     const unfollow = followOtherTabs(client);
     return () => {

@@ -2,7 +2,7 @@ import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 
 import { meQuery } from "../../api/me";
-import { messageOf } from "../../api/problem";
+import { messageOf } from "../../api/message";
 import { logOut } from "../../api/session";
 import { Menu, MenuItem } from "../../ui/menu";
 import { useTheme } from "../../ui/theme-toggle";

@@ -2,7 +2,7 @@ import { useInfiniteQuery } from "@tanstack/react-query";
 import { useState } from "react";
 
 import { eventsQuery } from "../../api/admin";
-import { messageOf } from "../../api/problem";
+import { messageOf } from "../../api/message";
 import { Button } from "../../ui/button";
 import { Select } from "../../ui/field";
 import { formatTime } from "../../ui/format";

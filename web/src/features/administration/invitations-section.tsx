@@ -3,7 +3,7 @@ import { useState } from "react";
 
 import { accountOptionsQuery } from "../../api/account";
 import { invitationsQuery, invite, refreshInvitations, revokeInvitation } from "../../api/admin";
-import { messageOf } from "../../api/problem";
+import { messageOf } from "../../api/message";
 import type { InvitationView, InvitationMade } from "../../api/types";
 import { useAttempt } from "../../api/use-attempt";
 import { announce } from "../../ui/announcer";

@@ -2,7 +2,7 @@ import { useInfiniteQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 
 import { changeUser, deleteUser, refreshUsers, resetPassword, usersQuery } from "../../api/admin";
-import { messageOf } from "../../api/problem";
+import { messageOf } from "../../api/message";
 import type { UserView } from "../../api/types";
 import { useAttempt } from "../../api/use-attempt";
 import { announce } from "../../ui/announcer";

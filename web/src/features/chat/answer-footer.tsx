@@ -1,7 +1,7 @@
+import type { AnswerState, FinishReason } from "@lorestream/client";
 import { useState } from "react";
 
-import type { FinishReason, Message } from "../../api/types";
-import type { AnswerState } from "../../stream/reduce";
+import type { Message } from "../../api/types";
 import { Button, IconButton } from "../../ui/button";
 import { copyText } from "../../ui/copy-text";
 import { formatSeconds } from "../../ui/format";

@@ -1,7 +1,7 @@
+import type { Link } from "@lorestream/client";
 import { beforeEach, expect, it, vi } from "vitest";
 
 import type { Message } from "../../api/types";
-import type { Link } from "../../stream/follow";
 import { ChatSession, choicesIn } from "./chat-session";
 
 beforeEach(() => {

@@ -1,7 +1,7 @@
-import { questionsPath, regeneratePath } from "../../api/conversations";
+import { questionsPath, randomId, type Asking, type Link } from "@lorestream/client";
+
+import { regeneratePath } from "../../api/conversations";
 import type { Message } from "../../api/types";
-import type { Asking, Link } from "../../stream/follow";
-import { randomId } from "../../ui/random-id";
 import { Exchange, type Place } from "./exchange";
 import { choose, unchoose, type Choices, type Node } from "./tree";
 

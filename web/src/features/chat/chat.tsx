@@ -1,8 +1,9 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { useEffect, useRef, useState, useSyncExternalStore } from "react";
+import { LorestreamError } from "@lorestream/client";
 
 import { createConversation } from "../../api/conversations";
-import { messageOf, Problem } from "../../api/problem";
+import { messageOf } from "../../api/message";
 import type { Source } from "../../api/types";
 import type { ChatSession } from "./chat-session";
 import styles from "./chat.module.css";
@@ -115,7 +116,7 @@ function useAsking({ session, conversationId, drafts, scope, onCreated }: Props,
       onCreated(id);
     } catch (error) {
       drafts.keep(null, text);
-      setProblem({ message: messageOf(error), retryAt: error instanceof Problem ? error.retryAt : null });
+      setProblem({ message: messageOf(error), retryAt: error instanceof LorestreamError ? error.retryAt : null });
     } finally {
       setCreating(false);
     }

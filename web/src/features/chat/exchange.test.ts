@@ -1,6 +1,6 @@
+import type { Link } from "@lorestream/client";
 import { beforeEach, expect, it, vi } from "vitest";
 
-import type { Link } from "../../stream/follow";
 import { Exchange, type Place } from "./exchange";
 
 beforeEach(() => {

@@ -2,7 +2,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { useState, type SubmitEvent } from "react";
 
 import { rateAnswer } from "../../api/conversations";
-import { messageOf } from "../../api/problem";
+import { messageOf } from "../../api/message";
 import type { Message, Rating } from "../../api/types";
 import { announce } from "../../ui/announcer";
 import { Button, IconButton } from "../../ui/button";

@@ -1,7 +1,7 @@
+import type { AnswerState } from "@lorestream/client";
 import { lazy, Suspense } from "react";
 
 import type { Message, Source } from "../../api/types";
-import type { AnswerState } from "../../stream/reduce";
 import { AnswerFooter } from "./answer-footer";
 import { QuestionView } from "./question-view";
 import { Reasoning } from "./reasoning";

@@ -1,8 +1,7 @@
+import { beginning } from "@lorestream/client";
 import { expect, it } from "vitest";
 
 import type { Message } from "../../api/types";
-import { AnswerStore } from "../../stream/answer-store";
-import { beginning } from "../../stream/reduce";
 import type { Exchange, Place } from "./exchange";
 import { turnsOf } from "./turns";
 
@@ -30,7 +29,7 @@ const followed = (runId: string | null, place: Partial<Place>): Exchange =>
   ({
     key: "live",
     place: { conversationId: "c", parentId: null, kind: "question", ...place },
-    answer: new AnswerStore(beginning("live", runId)),
+    answer: { getState: () => beginning("live", runId) },
   }) as unknown as Exchange;
 
 const shown = (exchanges: Exchange[], messages = MESSAGES, choices = new Map<string | null, string>()) =>

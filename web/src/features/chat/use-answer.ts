@@ -1,6 +1,6 @@
+import { beginning, stored, type AnswerState } from "@lorestream/client";
 import { useMemo, useSyncExternalStore } from "react";
 
-import { beginning, stored, type AnswerState } from "../../stream/reduce";
 import type { Turn } from "./turns";
 
 const never = () => () => undefined;

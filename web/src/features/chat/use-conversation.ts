@@ -1,8 +1,8 @@
 import { useQuery } from "@tanstack/react-query";
 import { useEffect, useMemo, useSyncExternalStore } from "react";
+import { LorestreamError } from "@lorestream/client";
 
 import { conversationQuery } from "../../api/conversations";
-import { Problem } from "../../api/problem";
 import type { Message } from "../../api/types";
 import { choicesIn, type ChatSession } from "./chat-session";
 import { activePath } from "./tree";
@@ -15,7 +15,7 @@ export function useConversation(session: ChatSession, id: string | null) {
   const live = useSyncExternalStore(session.subscribe, session.getLive);
   const { data, error: failure, isLoading } = useQuery({ ...conversationQuery(id ?? ""), enabled: id !== null });
   // Without a connection what was read before stays; what is deleted goes.
-  const error = data && !(failure instanceof Problem && failure.status === 404) ? null : failure;
+  const error = data && !(failure instanceof LorestreamError && failure.status === 404) ? null : failure;
   const messages = id === null || error ? NONE : (data?.messages ?? NONE);
 
   useEffect(() => {

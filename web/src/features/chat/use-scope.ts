@@ -2,7 +2,7 @@ import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 
 import { changeConversation, conversationQuery, EVERYTHING, type ConversationScope } from "../../api/conversations";
-import { messageOf } from "../../api/problem";
+import { messageOf } from "../../api/message";
 import { announce } from "../../ui/announcer";
 
 /** What a conversation asks: some documents, or a collection, else all. Before it exists, what it will begin with. */

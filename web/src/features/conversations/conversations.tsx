@@ -8,7 +8,7 @@ import {
   exportConversation,
   type ExportFormat,
 } from "../../api/conversations";
-import { messageOf } from "../../api/problem";
+import { messageOf } from "../../api/message";
 import type { Conversation } from "../../api/types";
 import { useAttempt } from "../../api/use-attempt";
 import { announce } from "../../ui/announcer";

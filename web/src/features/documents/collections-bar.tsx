@@ -2,7 +2,7 @@ import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 
 import { collectionsQuery, createCollection, deleteCollection, renameCollection } from "../../api/collections";
-import { messageOf } from "../../api/problem";
+import { messageOf } from "../../api/message";
 import type { Collection } from "../../api/types";
 import { useAttempt } from "../../api/use-attempt";
 import { announce } from "../../ui/announcer";

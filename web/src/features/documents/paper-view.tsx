@@ -2,7 +2,7 @@ import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { useEffect, useRef, useState, type KeyboardEvent } from "react";
 
 import { boxesQuery, pageImageQuery } from "../../api/documents";
-import { messageOf } from "../../api/problem";
+import { messageOf } from "../../api/message";
 import type { DocumentBoxes } from "../../api/types";
 import { Button, IconButton } from "../../ui/button";
 import { useObjectUrl } from "../../ui/use-object-url";

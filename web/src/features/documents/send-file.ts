@@ -1,4 +1,5 @@
-import { Problem, toProblem, unreachable } from "../../api/problem";
+import { LorestreamError, toError, unreachable } from "@lorestream/client";
+
 import { accessToken, refresh } from "../../api/session";
 import type { Batch, Document } from "../../api/types";
 
@@ -19,7 +20,7 @@ export interface Belonging {
 
 export type OnProgress = (sent: number) => void;
 
-/** Upload one file. `onProgress` gets 0 to 1 as bytes leave; a refusal is thrown as `Problem`. */
+/** Upload one file. `onProgress` gets 0 to 1 as bytes leave; a refusal is thrown as `LorestreamError`. */
 export async function sendFile(
   file: File,
   { batchId, collectionId }: Belonging,
@@ -57,7 +58,7 @@ async function send(path: string, file: File, onProgress: OnProgress, signal: Ab
   try {
     return await post(path, file, token, onProgress, signal);
   } catch (error) {
-    if (!(error instanceof Problem && error.status === 401) || token === null) throw error;
+    if (!(error instanceof LorestreamError && error.status === 401) || token === null) throw error;
     return post(path, file, await refresh(token), onProgress, signal);
   }
 }
@@ -80,7 +81,7 @@ function post(
     request.onload = () => {
       const { status, responseText } = request;
       if (status < 200 || status > 299) {
-        reject(toProblem(status, responseText, request.getResponseHeader("Retry-After")));
+        reject(toError(status, responseText, request.getResponseHeader("Retry-After")));
       } else {
         resolve({ status, body: JSON.parse(responseText) as unknown });
       }

@@ -1,5 +1,7 @@
+import { LorestreamError } from "@lorestream/client";
+
 import { createBatch } from "../../api/batches";
-import { messageOf, Problem } from "../../api/problem";
+import { messageOf } from "../../api/message";
 import type { Batch, Document } from "../../api/types";
 import type { sendFile } from "./send-file";
 
@@ -80,7 +82,7 @@ export async function ship(yard: Yard, shipment: Shipment, files: readonly File[
 
 /** One that is refused is noted; what would refuse all the others too is thrown on. */
 function refused(yard: Yard, file: File, error: unknown, signal: AbortSignal): void {
-  const fatal = !(error instanceof Problem) || ["quota_exceeded", "unreachable"].includes(error.code);
+  const fatal = !(error instanceof LorestreamError) || ["quota_exceeded", "unreachable"].includes(error.code);
   if (signal.aborted || fatal) {
     yard.change((now) => ({ unsent: [...now.unsent, file] }));
     throw error;
@@ -99,7 +101,7 @@ async function patiently<T>(yard: Yard, work: () => Promise<T>, signal: AbortSig
       yard.change(({ problem }) => (problem ? { problem: null } : {}));
       return done;
     } catch (error) {
-      if (signal.aborted || !(error instanceof Problem) || !error.retryable) throw error;
+      if (signal.aborted || !(error instanceof LorestreamError) || !error.retryable) throw error;
       // A limit says when it is over; anything else is tried a few times only.
       if (error.retryAt === null && tries >= TRIES) throw error;
       yard.change(() => ({ problem: refusalOf(error) }));
@@ -111,6 +113,6 @@ async function patiently<T>(yard: Yard, work: () => Promise<T>, signal: AbortSig
 }
 
 export function refusalOf(error: unknown): Refusal {
-  const { code, retryAt } = error instanceof Problem ? error : { code: "", retryAt: null };
+  const { code, retryAt } = error instanceof LorestreamError ? error : { code: "", retryAt: null };
   return { message: messageOf(error), atLimit: ["quota_exceeded", "rate_limited"].includes(code), retryAt };
 }

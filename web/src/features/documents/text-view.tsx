@@ -2,7 +2,7 @@ import { useQuery } from "@tanstack/react-query";
 import { useEffect, useMemo, useRef } from "react";
 
 import { documentTextQuery } from "../../api/documents";
-import { messageOf } from "../../api/problem";
+import { messageOf } from "../../api/message";
 import { cutIntoPieces } from "./passages";
 import styles from "./viewer.module.css";
 import type { ViewerTarget } from "./viewer";

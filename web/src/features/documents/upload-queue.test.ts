@@ -1,6 +1,6 @@
 import { expect, it, vi } from "vitest";
+import { LorestreamError } from "@lorestream/client";
 
-import { Problem } from "../../api/problem";
 import type { Batch, Document } from "../../api/types";
 import type { Chosen } from "./chosen";
 import type { Sent } from "./send-file";
@@ -13,15 +13,15 @@ const chosen = (...names: string[]): Chosen => ({
   archives: names.filter((name) => name.endsWith(".zip")).map(file),
   leftOut: [],
 });
-const refusal = (code: string, status: number, retryable = false, retryAfter: number | null = null): Problem =>
-  new Problem({ code, message: `${code}.`, status, retryable }, retryAfter);
+const refusal = (code: string, status: number, retryable = false, retryAfter: number | null = null): LorestreamError =>
+  new LorestreamError({ code, message: `${code}.`, status, retryable }, retryAfter);
 
 interface Open {
   name: string;
   batchId: string | null;
   signal: AbortSignal;
   finish: (existed?: boolean) => void;
-  refuse: (problem: Problem) => void;
+  refuse: (problem: LorestreamError) => void;
 }
 
 /** A server on which each upload ends when the test says so. */

@@ -1,6 +1,6 @@
 import { createBatch } from "../../api/batches";
+import { server } from "../../api/http";
 import type { Batch, Document } from "../../api/types";
-import { serverLink } from "../../stream/link";
 import type { Chosen } from "./chosen";
 import { sendArchive, sendFile, type Sent } from "./send-file";
 import { AT_ONCE, refusalOf, ship, type Refusal, type Shipment, type Yard } from "./shipment";
@@ -35,7 +35,7 @@ export interface Arrivals {
 
 /** How to reach the server; tests have their own. */
 export type Ways = Pick<Yard, "makeBatch" | "pause" | "send"> & { sendArchive: typeof sendArchive };
-const SERVER: Ways = { makeBatch: createBatch, send: sendFile, pause: serverLink.pause, sendArchive };
+const SERVER: Ways = { makeBatch: createBatch, send: sendFile, pause: server.pause, sendArchive };
 
 /** Files on their way to the server, a few at once; for `useSyncExternalStore`. What has arrived leaves the queue. */
 export class UploadQueue {

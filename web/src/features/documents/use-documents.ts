@@ -10,7 +10,7 @@ import {
   retryDocument,
   type DocumentFilter,
 } from "../../api/documents";
-import { messageOf } from "../../api/problem";
+import { messageOf } from "../../api/message";
 import type { Document } from "../../api/types";
 import { useAttempt } from "../../api/use-attempt";
 import { announce } from "../../ui/announcer";

@@ -1,11 +1,11 @@
 import { useQuery, useQueryClient, type QueryClient } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
+import { LorestreamError } from "@lorestream/client";
 
 import { batchesQuery } from "../../api/batches";
 import { forgetDocument, getDocument, rememberDocuments, rememberNew, refreshLists } from "../../api/documents";
-import { Problem } from "../../api/problem";
+import { server } from "../../api/http";
 import type { Document } from "../../api/types";
-import { serverLink } from "../../stream/link";
 import { announce } from "../../ui/announcer";
 import { outcome } from "./outcome";
 import { UploadQueue } from "./upload-queue";
@@ -55,7 +55,7 @@ function connect(client: QueryClient): Intake {
     refreshLists(client);
   };
   const watch = new Watch(
-    serverLink,
+    server,
     {
       onDocuments: (documents) => {
         rememberDocuments(client, documents);
@@ -111,7 +111,7 @@ export function useProgress(watch: Watch, documents: readonly Document[]): void 
       const now = await Promise.all(
         others.map((docId) =>
           getDocument(docId, signal).catch((error: unknown) => {
-            if (error instanceof Problem && error.status === 404) forgetDocument(client, docId);
+            if (error instanceof LorestreamError && error.status === 404) forgetDocument(client, docId);
             return null;
           }),
         ),

@@ -1,8 +1,9 @@
 import { useQuery } from "@tanstack/react-query";
 import { useEffect, useRef, useState, type KeyboardEvent } from "react";
+import { LorestreamError } from "@lorestream/client";
 
 import { documentQuery } from "../../api/documents";
-import { messageOf, Problem } from "../../api/problem";
+import { messageOf } from "../../api/message";
 import { IconButton } from "../../ui/button";
 import type { Range } from "./passages";
 import { PaperView } from "./paper-view";
@@ -34,7 +35,7 @@ export function Viewer({ target, onClose }: { target: ViewerTarget; onClose: () 
   useEffect(() => heading.current?.focus({ preventScroll: true }), [target]);
   const onPaper = document?.media_type === "application/pdf" && document.pages !== null;
   const view = onPaper ? wanted : "text";
-  const gone = error instanceof Problem && error.status === 404;
+  const gone = error instanceof LorestreamError && error.status === 404;
   return (
     <aside className={styles.viewer} aria-labelledby="viewer-title" data-testid="reader">
       <header className={styles.head}>

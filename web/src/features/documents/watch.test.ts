@@ -1,7 +1,7 @@
+import type { Link } from "@lorestream/client";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 
 import type { Batch, Document } from "../../api/types";
-import type { Link } from "../../stream/follow";
 import { Watch } from "./watch";
 
 const batch = (id: string, change: Partial<Batch> = {}): Batch => ({

@@ -1,8 +1,11 @@
+import { followProgress, type Followed, type Link } from "@lorestream/client";
+
 import { batchPath, isAtWork } from "../../api/batches";
 import { documentPath, isBusy } from "../../api/documents";
 import type { Batch, Document } from "../../api/types";
-import type { Link } from "../../stream/follow";
-import { followProgress, type BatchNews, type Followed } from "../../stream/progress";
+
+/** A batch, and the documents of it that have changed since the last news. */
+type BatchNews = Batch & { changed?: Document[] };
 
 /** A batch of this page's life, settled or not. */
 export interface Watched {

@@ -1,7 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { useEffect, useRef, useState, type KeyboardEvent } from "react";
 
-import { messageOf } from "../../api/problem";
+import { messageOf } from "../../api/message";
 import { MAX_SEARCH_CHARS, searchQuery } from "../../api/search";
 import type { Hit, SearchAnswer } from "../../api/types";
 import { announce } from "../../ui/announcer";

@@ -2,7 +2,7 @@ import { useInfiniteQuery } from "@tanstack/react-query";
 import { useState } from "react";
 
 import { exportFeedback, feedbackQuery } from "../../api/feedback";
-import { messageOf } from "../../api/problem";
+import { messageOf } from "../../api/message";
 import type { Rating } from "../../api/types";
 import { useAttempt } from "../../api/use-attempt";
 import { announce } from "../../ui/announcer";

@@ -2,7 +2,7 @@ import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 
 import { createKey, keysQuery, revokeKey } from "../../api/account";
-import { messageOf } from "../../api/problem";
+import { messageOf } from "../../api/message";
 import type { KeyView, KeyMade, Scope } from "../../api/types";
 import { useAttempt } from "../../api/use-attempt";
 import { announce } from "../../ui/announcer";

@@ -2,7 +2,7 @@ import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 
 import { changePassword, accountOptionsQuery, endLogin, loginsQuery, logOutEverywhere } from "../../api/account";
-import { messageOf } from "../../api/problem";
+import { messageOf } from "../../api/message";
 import { leave } from "../../api/session";
 import type { LoginView } from "../../api/types";
 import { useAttempt } from "../../api/use-attempt";

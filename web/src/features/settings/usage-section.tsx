@@ -1,7 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 
 import { limitsQuery } from "../../api/account";
-import { messageOf } from "../../api/problem";
+import { messageOf } from "../../api/message";
 import { ProgressBar } from "../../ui/progress-bar";
 import { Alert, Panel } from "../../ui/section-page";
 import { inWords } from "./limits";

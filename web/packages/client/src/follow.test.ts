@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 
-import { unreachable } from "../api/problem";
-import type { RunSnapshot, StreamEvent } from "../api/types";
-import { ask, resume, type Asking, type Link, type Signal } from "./follow";
-import { beginning, reduce, type AnswerState } from "./reduce";
+import { unreachable } from "./error.js";
+import { ask, resume, type Asking, type Link, type Signal } from "./follow.js";
+import { beginning, reduce, type AnswerState } from "./reduce.js";
+import type { RunSnapshot, StreamEvent } from "./types.js";
 
 const sources: StreamEvent = { type: "sources", sources: [] };
 const token = (text: string): StreamEvent => ({ type: "token", text });

@@ -1,4 +1,5 @@
-import type { Problem } from "../api/problem";
+import type { LorestreamError } from "./error.js";
+import type { Signal } from "./follow.js";
 import type {
   Citation,
   DoneEvent,
@@ -8,15 +9,14 @@ import type {
   StatusEvent,
   StreamEvent,
   Timings,
-} from "../api/types";
-import type { Signal } from "./follow";
+} from "./types.js";
 
 /** What following reports, and that the user asked to stop (`stopping` until the server has). */
 export type AnswerSignal = Signal | { kind: "stopping"; stopping: boolean };
 
 export type Phase = "running" | "done" | "stopped" | "failed";
 
-/** All that the page knows of one answer; a fold over its signals. */
+/** All that is known of one answer; a fold over its signals. */
 export interface AnswerState {
   question: string;
   runId: string | null;
@@ -71,12 +71,12 @@ export function reduce(state: AnswerState, signal: AnswerSignal): AnswerState {
         ...state,
         phase: "failed",
         reconnecting: false,
-        error: pick(signal.problem),
+        error: pick(signal.error),
       };
   }
 }
 
-const pick = ({ message, code, retryable, retryAt }: Problem) => ({ message, code, retryable, retryAt });
+const pick = ({ message, code, retryable, retryAt }: LorestreamError) => ({ message, code, retryable, retryAt });
 
 function apply(state: AnswerState, event: StreamEvent): AnswerState {
   if (state.phase !== "running") return state;

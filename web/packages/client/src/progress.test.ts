@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 
-import type { Link } from "./follow";
-import { followProgress, type ProgressSignal } from "./progress";
+import type { Link } from "./follow.js";
+import { followProgress, type ProgressSignal } from "./progress.js";
 
 interface Thing {
   status: string;

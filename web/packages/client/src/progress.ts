@@ -1,7 +1,6 @@
-import type { Batch, Document } from "../api/types";
-import { readProblem, type Problem } from "../api/problem";
-import type { Link } from "./follow";
-import { readMessages } from "./frames";
+import { readError, type LorestreamError } from "./error.js";
+import type { Link } from "./follow.js";
+import { readMessages } from "./frames.js";
 
 /** What is followed: a document or a batch by its path, and how to tell that nothing more will happen to it. */
 export interface Followed<T> {
@@ -10,10 +9,8 @@ export interface Followed<T> {
 }
 
 /** `heard` with what the server just said of it; `silent` while nothing can be heard; at the end perhaps `gone`. */
-export type ProgressSignal<T> = { kind: "heard"; value: T } | { kind: "silent" } | { kind: "gone"; problem: Problem };
-
-/** A batch, and the documents of it that have changed since the last news. */
-export type BatchNews = Batch & { changed?: Document[] };
+export type ProgressSignal<T> =
+  { kind: "heard"; value: T } | { kind: "silent" } | { kind: "gone"; error: LorestreamError };
 
 const RETRY_MS = 1_000;
 const RETRY_MAX_MS = 15_000;
@@ -33,8 +30,8 @@ export async function* followProgress<T>(
     const stream = await link
       .fetch(`${path}/events`, { headers: { Accept: "text/event-stream" }, signal })
       .catch(() => null);
-    if (stream?.status === 200 && stream.body) {
-      for await (const value of readValues<T>(stream.body)) {
+    if (stream?.status === 200) {
+      for await (const value of readValues<T>(stream)) {
         failures = 0;
         yield { kind: "heard", value };
         if (settled(value)) return;
@@ -60,15 +57,15 @@ async function* readOnce<T>(
     if (value) yield { kind: "heard", value };
     return value;
   }
-  const problem = await readProblem(response);
-  if (problem.status === 429 || problem.status >= 500) return null;
-  yield { kind: "gone", problem };
+  const error = await readError(response);
+  if (error.status === 429 || error.status >= 500) return null;
+  yield { kind: "gone", error };
   return "gone";
 }
 
 /** The states that a stream tells, in order; what is no JSON is passed over. */
-async function* readValues<T>(body: ReadableStream<Uint8Array>): AsyncGenerator<T, void> {
-  for await (const messages of readMessages(body)) {
+async function* readValues<T>(response: Response): AsyncGenerator<T, void> {
+  for await (const messages of readMessages(response)) {
     for (const { data } of messages) {
       const value = parse(data);
       if (value !== null) yield value as T;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { readFrames, type Frame } from "./frames";
+import { readFrames, type Frame } from "./frames.js";
 
 const STREAM = [
   'retry: 2000\nid: r:1\ndata: {"type":"sources","sources":[]}\n\n',
@@ -18,7 +18,7 @@ async function read(chunks: Uint8Array[]): Promise<Frame[]> {
     },
   });
   const frames: Frame[] = [];
-  for await (const batch of readFrames(body)) frames.push(...batch);
+  for await (const batch of readFrames(new Response(body))) frames.push(...batch);
   return frames;
 }
 
@@ -43,12 +43,12 @@ describe("readFrames", () => {
   it("takes a silent connection for a broken one, and lets go of it", async () => {
     let cancelled = false;
     const silent = new ReadableStream<Uint8Array>({ cancel: () => void (cancelled = true) });
-    for await (const batch of readFrames(silent, 5)) expect(batch).toBeNull();
+    for await (const batch of readFrames(new Response(silent), 5)) expect(batch).toBeNull();
     expect(cancelled).toBe(true);
   });
 
   it("ends quietly when the connection breaks", async () => {
     const broken = new ReadableStream<Uint8Array>({ pull: (controller) => controller.error(new TypeError("network")) });
-    for await (const batch of readFrames(broken)) expect(batch).toBeNull();
+    for await (const batch of readFrames(new Response(broken))) expect(batch).toBeNull();
   });
 });

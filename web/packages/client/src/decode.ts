@@ -1,4 +1,4 @@
-import type { StreamEvent } from "../api/types";
+import type { StreamEvent } from "./types.js";
 
 const TYPES: ReadonlySet<string> = new Set<StreamEvent["type"]>([
   "status",

@@ -1,7 +1,7 @@
 import { createParser, type EventSourceMessage } from "eventsource-parser";
 
-import type { StreamEvent } from "../api/types";
-import { decode } from "./decode";
+import type { StreamEvent } from "./types.js";
+import { decode } from "./decode.js";
 
 export interface Frame {
   runId: string;
@@ -18,10 +18,10 @@ const MAX_BUFFERED_CHARS = 1024 * 1024;
 
 /** The frames of an answer's event stream, one batch per network read; ends as `readMessages` does. */
 export async function* readFrames(
-  body: ReadableStream<Uint8Array>,
+  response: Response,
   silenceLimitMs = SILENCE_LIMIT_MS,
 ): AsyncGenerator<Frame[], void> {
-  for await (const messages of readMessages(body, silenceLimitMs)) {
+  for await (const messages of readMessages(response, silenceLimitMs)) {
     const frames = messages.flatMap(({ id, data }) => {
       const cursor = parseId(id);
       return cursor ? [{ ...cursor, event: decode(data) }] : [];
@@ -34,16 +34,23 @@ export async function* readFrames(
  * The messages of an event stream, one batch per network read.
  *
  * Ends, without throwing, when the connection ends, breaks, or is silent for too long: in all three cases only what
- * the last message says tells whether there is more to come.
+ * the last message says tells whether there is more to come. Where `fetch` gives no stream (React Native's own),
+ * everything comes in one batch when the connection has ended.
  */
 export async function* readMessages(
-  body: ReadableStream<Uint8Array>,
+  response: Response,
   silenceLimitMs = SILENCE_LIMIT_MS,
 ): AsyncGenerator<EventSourceMessage[], void> {
-  const reader = body.getReader();
-  const decoder = new TextDecoder();
   let batch: EventSourceMessage[] = [];
   const parser = createParser({ onEvent: (message) => batch.push(message), maxBufferSize: MAX_BUFFERED_CHARS });
+  // In a browser it is there; React Native's `fetch` leaves it undefined.
+  const reader = (response.body as ReadableStream<Uint8Array> | null | undefined)?.getReader();
+  if (!reader) {
+    parser.feed(await response.text().catch(() => ""));
+    if (batch.length > 0) yield batch;
+    return;
+  }
+  const decoder = new TextDecoder();
   try {
     for (;;) {
       const chunk = await readWithin(reader, silenceLimitMs);

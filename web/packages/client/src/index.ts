@@ -1,0 +1,10 @@
+export { LorestreamClient, questionsPath, type AskOptions, type SearchOptions } from "./client.js";
+export { Connection, type ConnectionOptions, type Token } from "./connection.js";
+export { Documents, type ListOptions, type UploadOptions } from "./documents.js";
+export { LorestreamError, readError, toError, unreachable } from "./error.js";
+export { ask, resume, type Asking, type Link, type Signal } from "./follow.js";
+export { followProgress, type Followed, type ProgressSignal } from "./progress.js";
+export { randomId } from "./random-id.js";
+export { beginning, reduce, stored, type AnswerState, type Phase } from "./reduce.js";
+export { Run, type AnswerEvent, type Origin } from "./run.js";
+export type * from "./types.js";
