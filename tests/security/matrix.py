@@ -54,6 +54,7 @@ LIKE_AN_ID = re.compile(r"(?:^|[_-])(?:ids?|uuid|guid|cursor|ref|slug|handle|has
 SAMPLES: dict[str, Any] = {
     "question": "What is the capital of France?",
     "q": "capital",
+    "query": "What is the capital of France?",
     "rating": "up",
     "scopes": ["read"],
 }
@@ -253,7 +254,7 @@ def expected(probe: Probe) -> int:
         return 200
     if probe.route.path == "/ai-sdk/chat":
         return 200  # a stream that tells of no_documents
-    if probe.route.path == "/query/stream/":
+    if probe.route.path == "/query/stream/" or probe.route.path.startswith("/rag/"):
         return 404 if "event" in kinds else 200  # an event stream whose one event is no_documents
     if kinds == {"event"}:
         return 409  # a cursor of another run than the caller's own

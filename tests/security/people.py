@@ -136,7 +136,7 @@ async def try_everything(server: RunningServer, people: People, found: Sequence[
             if not all(one.kind in HARMLESS for one in probe.foreign):
                 nowhere = await http.request(**probe.request(bob, unknown(alice)))
                 assert shape(foreign) == shape(nowhere), str(probe)
-                refused = foreign.status_code >= 400 or '"no_documents"' in foreign.text
+                refused = foreign.status_code >= 400 or "No documents found." in foreign.text
                 assert refused, f"{probe}: {foreign.text[:300]}"
             statuses[foreign.status_code] += 1
     assert state(server.data_dir, alice) == before, "something of Alice's was changed"

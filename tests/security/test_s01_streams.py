@@ -33,6 +33,8 @@ def ways(run_id: str) -> list[tuple[str, str, dict[str, str]]]:
         ("GET", f"/runs/{run_id}/events", {"Last-Event-ID": f"{run_id}:1"}),
         ("GET", f"/runs/{run_id}/events", {"Last-Event-ID": "nonsense"}),
         ("GET", "/query/stream/?question=what", {"Last-Event-ID": f"{run_id}:1"}),
+        ("GET", "/rag/stream?query=what", {"Last-Event-ID": f"{run_id}:1"}),
+        ("GET", "/rag/stream-with-sources?query=what", {"Last-Event-ID": f"{run_id}:1"}),
         ("GET", f"/runs/{run_id}", {}),
         ("POST", f"/runs/{run_id}/stop", {}),
         ("GET", f"/runs/{run_id.upper()}", {}),

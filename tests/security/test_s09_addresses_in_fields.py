@@ -33,7 +33,16 @@ SPELLINGS = [
     "file:///etc/passwd", "jar:http://127.0.0.1:{port}/!/x",
 ]  # fmt: skip
 AT_ONCE = 8
-SEARCHING = ("/questions", "/regenerate", "/query/", "/query/stream/", "/completions")
+SEARCHING = (
+    "/questions",
+    "/regenerate",
+    "/query/",
+    "/query/stream/",
+    "/completions",
+    "/stream",
+    "/stream-with-sources",
+    "/chat",
+)
 
 
 def test_the_table_has_forty_addresses() -> None:
