@@ -123,7 +123,7 @@ class Library:
         )
         self.answer_seats = Seats("answers", ANSWERS_TAKEN, self._counts)
         self.stream_seats = Seats("streams", STREAMS_TAKEN, self._counts)
-        self.admission = Admission(settings.model_concurrency, settings.max_queued_runs, self.answer_seats, {READER})
+        self.admission = Admission(self.catalogue.at_once, settings.max_queued_runs, self.answer_seats, {READER})
         self.answers = Answers(
             store, self.retrieval, self.catalogue, self.runs, self.admission, self.quotas, self.watch, settings
         )
@@ -166,6 +166,8 @@ class Library:
         self._closing.push_async_callback(self.index.close)
         self._closing.push_async_callback(self.embedder.close)
         self._closing.push_async_callback(self.embedders.close)
+        self._closing.push_async_callback(self.catalogue.close)
+        await self.catalogue.open()
         if isinstance(self.embedder, MiniLM):
             await self.embedder.open()  # so that nobody's first question waits for it
         if self.reranker:

@@ -12,7 +12,11 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, NoDecode, SettingsConfigDict
 
 PREFIX = "LORESTREAM_"
-MODEL_NAME = re.compile(r"auto|reader|(ollama|openai):\S{1,200}")
+MODEL_NAME = re.compile(r"auto|reader|(ollama|openai|anthropic):\S{1,200}|langchain:\S{1,1500}|gguf:\S.{0,1000}")
+MODEL_FORMS = (
+    "auto, reader, ollama:NAME, openai:NAME, anthropic:NAME, langchain:MODULE:NAME, gguf:PATH or "
+    "gguf:hf:OWNER/REPO/FILE"
+)
 EMBEDDER_NAME = re.compile(r"minilm|(ollama|openai):\S{1,200}")
 ORIGIN = re.compile(r"https?://([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 KIB, MIB = 1024, 1024 * 1024
@@ -73,14 +77,20 @@ class Settings(BaseSettings):
 
     model: str = Field(
         "auto",
-        description="Language model: auto, reader, ollama:NAME or openai:NAME. auto takes a running "
-        "Ollama with a model, else OPENAI_BASE_URL or OPENAI_API_KEY, else reader.",
+        description=f"Language model: {MODEL_FORMS}. auto takes a running Ollama with a model, else OPENAI_BASE_URL or "
+        "OPENAI_API_KEY, else ANTHROPIC_API_KEY, else reader.",
     )
     ollama_url: str = Field("http://127.0.0.1:11434", description="Where Ollama listens.")
     openai_base_url: str | None = Field(
         None, description="Any OpenAI-compatible server, such as http://127.0.0.1:8080/v1."
     )
     openai_api_key: SecretStr | None = Field(None, description="The key sent to OPENAI_BASE_URL.")
+    anthropic_api_key: SecretStr | None = Field(
+        None, description="The key sent to Anthropic, or to ANTHROPIC_BASE_URL."
+    )
+    anthropic_base_url: str | None = Field(
+        None, description="Another server of Anthropic's API, such as http://127.0.0.1:4000 (without /v1)."
+    )
     temperature: float = Field(0.0, ge=0, le=2, description="Sampling temperature.")
     max_output_tokens: int = Field(512, ge=1, le=32768, description="Longest answer, in tokens.")
     context_tokens: int = Field(
@@ -217,7 +227,7 @@ class Settings(BaseSettings):
     @classmethod
     def _model(cls, value: str) -> str:
         if not MODEL_NAME.fullmatch(value):
-            raise ValueError(f"{value!r} is not auto, reader, ollama:NAME or openai:NAME")
+            raise ValueError(f"{value!r} is not {MODEL_FORMS}")
         return value
 
     @field_validator("embedder")
@@ -227,7 +237,7 @@ class Settings(BaseSettings):
             raise ValueError(f"{value!r} is not minilm, ollama:NAME or openai:NAME")
         return value
 
-    @field_validator("ollama_url", "openai_base_url")
+    @field_validator("ollama_url", "openai_base_url", "anthropic_base_url")
     @classmethod
     def _http_url(cls, value: str | None) -> str | None:
         if value is not None and not re.fullmatch(r"https?://[^\s@/?#]+(/[^\s@?#]*)?", value):
@@ -257,10 +267,12 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
-    def _openai_needs_an_address(self) -> Settings:
+    def _servers_need_an_address(self) -> Settings:
         named = self.model.startswith("openai:") or self.embedder.startswith("openai:")
         if named and not (self.openai_base_url or self.openai_api_key):
             raise ValueError("openai:… needs LORESTREAM_OPENAI_BASE_URL or LORESTREAM_OPENAI_API_KEY")
+        if self.model.startswith("anthropic:") and not (self.anthropic_base_url or self.anthropic_api_key):
+            raise ValueError("anthropic:… needs LORESTREAM_ANTHROPIC_API_KEY")
         return self
 
 

@@ -72,12 +72,18 @@ class OllamaWriter:
         self._model = model
 
     def token(self, text: str, *, reasoning: bool) -> bytes:
-        message = {"role": "assistant", "content": "", "thinking": text} if reasoning else {"content": text}
-        return _json({"model": self._model, "message": message, "done": False}) + b"\n"
+        said = {"content": "", "thinking": text} if reasoning else {"content": text}
+        return _json({"model": self._model, "message": {"role": "assistant", **said}, "done": False}) + b"\n"
 
     def finish(self, step: Finish) -> bytes:
         counts = dict(zip(("prompt_eval_count", "eval_count"), step.usage or (), strict=False))
-        last = {"model": self._model, "message": {"content": ""}, "done": True, "done_reason": step.reason, **counts}
+        last = {
+            "model": self._model,
+            "message": {"role": "assistant", "content": ""},
+            "done": True,
+            "done_reason": step.reason,
+            **counts,
+        }
         return _json(last) + b"\n" if step.end_mark else b""
 
     def fail(self, error: Any) -> bytes:

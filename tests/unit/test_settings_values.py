@@ -32,14 +32,18 @@ def test_proxies_are_addresses_or_networks() -> None:
         read(trusted_proxies="nginx")
 
 
-@pytest.mark.parametrize("model", ["auto", "reader", "ollama:llama3.2:3b"])
+@pytest.mark.parametrize(
+    "model", ["auto", "reader", "ollama:llama3.2:3b", "langchain:models:chat", "gguf:/my models/tiny.gguf"]
+)
 def test_models_that_can_be_named(model: str) -> None:
     assert read(model=model).model == model
 
 
-@pytest.mark.parametrize("model", ["", "gpt-4o", "ollama:", "ollama:a b", "http://x", "anthropic:x", "AUTO"])
+@pytest.mark.parametrize(
+    "model", ["", "gpt-4o", "ollama:", "ollama:a b", "http://x", "anthropic:", "langchain:", "gguf:", "AUTO"]
+)
 def test_models_that_cannot(model: str) -> None:
-    with pytest.raises(ValidationError, match=r"is not auto, reader, ollama:NAME or openai:NAME"):
+    with pytest.raises(ValidationError, match=r"is not auto, reader, ollama:NAME, openai:NAME"):
         read(model=model)
 
 
@@ -47,6 +51,12 @@ def test_embedders() -> None:
     assert read(embedder="ollama:nomic-embed-text").embedder == "ollama:nomic-embed-text"
     with pytest.raises(ValidationError, match="is not minilm"):
         read(embedder="word2vec")
+
+
+def test_anthropic_needs_a_key() -> None:
+    with pytest.raises(ValidationError, match="needs LORESTREAM_ANTHROPIC_API_KEY"):
+        read(model="anthropic:claude-haiku-4-5")
+    assert read(model="anthropic:claude-haiku-4-5", anthropic_api_key="sk-canary").anthropic_api_key is not None
 
 
 @pytest.mark.parametrize("values", [{"model": "openai:gpt-4o"}, {"embedder": "openai:text-embedding-3-small"}])

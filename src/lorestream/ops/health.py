@@ -73,11 +73,12 @@ async def healthz() -> dict[str, str]:
 
 
 @router.get("/readyz")
-async def readyz(runs: RunsDep, watch: WatchDep) -> dict[str, str]:
-    """The process takes new questions; 503 once it is shutting down."""
+async def readyz(runs: RunsDep, watch: WatchDep, catalogue: CatalogueDep) -> dict[str, str]:
+    """The process takes new questions; 503 once it is shutting down. Of an embedded language model, how far it is."""
     runs.refuse_when_draining()
     watch.refuse_when_late()
-    return {"status": "ready"}
+    embedded = {"language_model": catalogue.embedded} if catalogue.embedded else {}
+    return {"status": "ready", **embedded}
 
 
 class ModelView(BaseModel):

@@ -1,33 +1,53 @@
 """Which language model answers: what the settings name, or, with ``auto``, what is there.
 
-``auto`` takes a running Ollama with a chat model, else the configured OpenAI-compatible server, else ``reader``. It
-uses nothing that LORESTREAM_ settings do not name, and it leaves out models that Ollama itself would send to a cloud.
+``auto`` takes a running Ollama with a chat model, else the configured OpenAI-compatible server, else Anthropic with a
+configured key, else ``reader``. It uses nothing that LORESTREAM_ settings do not name, and it leaves out models that
+Ollama itself would send to a cloud.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from typing import Protocol
 
-import msgspec
-
-from lorestream.errors import InvalidInput, RunFailed
+from lorestream.errors import InvalidInput
+from lorestream.providers import anthropic, offers
+from lorestream.providers.anthropic import AnthropicModel
 from lorestream.providers.base import ChatModel, Embedder, ModelInfo
+from lorestream.providers.gguf import GgufModel
+from lorestream.providers.langchain_chat import LangChainModel
+from lorestream.providers.offers import Offer
 from lorestream.providers.ollama import OllamaModel
-from lorestream.providers.openai import OPENAI_HOST, OPENAI_URL, OpenAIModel
+from lorestream.providers.openai import OPENAI_URL, OpenAIModel
 from lorestream.providers.reader import NAME as READER
 from lorestream.providers.reader import Reader
-from lorestream.providers.upstream import Endpoint, request_json
+from lorestream.providers.upstream import Endpoint
 from lorestream.settings import Settings
 
 log = logging.getLogger(__name__)
 
 LOOK_UP_SECONDS = 1.0  # a question may wait this long for a look-up
 KEEP_SECONDS = 30.0  # how long the outcome of ``auto`` holds
-NOT_CHAT = ("embed", "bert", "minilm", "bge-", "e5-", "gte-", "rerank", "whisper", "tts", "dall-e", "moderation")
-OPENAI_CHOICES = ("gpt-4o-mini", "gpt-4.1-mini", "gpt-4o")  # small, quick, without hidden reasoning
+
+
+class OwnModel(ChatModel, Protocol):
+    """A model that lives with this server, and is opened and closed with it."""
+
+    @property
+    def note(self) -> tuple[str, str]:
+        """What is the matter with it, and what to do about it; two empty strings if nothing."""
+        ...
+
+    async def open(self) -> None:
+        """Get it ready; raises StartRefused where it cannot be."""
+        ...
+
+    async def close(self) -> None:
+        """Free what it holds."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,43 +60,10 @@ class ModelStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class _LookUp:
-    """What a server offers (the best first), or in ``problem`` why that is not known."""
-
-    models: tuple[ModelInfo, ...] = ()
-    problem: str = ""
-    advice: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class _Outcome:
     status: ModelStatus
     models: tuple[ModelInfo, ...]
     until: float
-
-
-class _OllamaDetails(msgspec.Struct):
-    family: str = ""
-    parameter_size: str = ""
-
-
-class _OllamaTag(msgspec.Struct):
-    name: str
-    modified_at: str = ""
-    remote_host: str | None = None
-    details: _OllamaDetails | None = None
-
-
-class _OllamaTags(msgspec.Struct):
-    models: list[_OllamaTag] | None = None
-
-
-class _OpenAIEntry(msgspec.Struct):
-    id: str
-
-
-class _OpenAIList(msgspec.Struct):
-    data: list[_OpenAIEntry]
 
 
 def openai_endpoint(settings: Settings) -> Endpoint | None:
@@ -84,6 +71,22 @@ def openai_endpoint(settings: Settings) -> Endpoint | None:
     key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else None
     url = settings.openai_base_url or (OPENAI_URL if key else None)
     return Endpoint(url, key) if url else None
+
+
+def _anthropic_endpoint(settings: Settings) -> Endpoint | None:
+    key = settings.anthropic_api_key.get_secret_value() if settings.anthropic_api_key else None
+    return anthropic.endpoint(settings.anthropic_base_url, key) if key or settings.anthropic_base_url else None
+
+
+def own_model(settings: Settings) -> OwnModel | None:
+    """The model that the settings name where it lives with this server. Raises StartRefused for another form."""
+    if settings.model.startswith("langchain:"):
+        return LangChainModel(settings.model)
+    if settings.model.startswith("gguf:"):
+        models = settings.data_dir / "models"
+        at_once = settings.model_concurrency
+        return GgufModel(settings.model, models, context_tokens=settings.context_tokens, at_once=at_once)
+    return None
 
 
 class Catalogue:
@@ -98,13 +101,46 @@ class Catalogue:
         keep_seconds: float = KEEP_SECONDS,
     ) -> None:
         """Take the settings and the embedder for ``reader``. Raises StartRefused for an unusable address or key."""
-        self._configured = settings.model
         self._look_up_seconds, self._keep_seconds = look_up_seconds, keep_seconds
         self._reader = Reader(embedder, settings.reader_words_per_second)
         self._ollama = Endpoint(settings.ollama_url)
         self._openai = openai_endpoint(settings)
+        self._anthropic = _anthropic_endpoint(settings)
+        self._own = own_model(settings)
+        self._configured = self._own.name if self._own else settings.model
+        self._kinds = self._table()
         self._outcome: _Outcome | None = None
         self._looking = asyncio.Lock()
+        # How many answers a model may write at once here; an embedded one is shared by all workers.
+        self.at_once = settings.model_concurrency
+        if isinstance(self._own, GgufModel):
+            self.at_once = max(1, self._own.slots // settings.workers)
+
+    def _table(self) -> dict[str, Callable[[str], ChatModel]]:
+        """How a model of each kind that can be used here is made from its name."""
+        kinds: dict[str, Callable[[str], ChatModel]] = {"ollama": lambda name: OllamaModel(name, self._ollama)}
+        if openai := self._openai:
+            kinds["openai"] = lambda name: OpenAIModel(name, openai)
+        if claude := self._anthropic:
+            kinds["anthropic"] = lambda name: AnthropicModel(name, claude)
+        if own := self._own:
+            kinds[own.name.partition(":")[0]] = lambda _name: own
+        return kinds
+
+    async def open(self) -> None:
+        """Get a model that lives with this server ready. Raises StartRefused where it cannot be."""
+        if self._own:
+            await self._own.open()
+
+    async def close(self) -> None:
+        """End such a model."""
+        if self._own:
+            await self._own.close()
+
+    @property
+    def embedded(self) -> str | None:
+        """How far an embedded model is, in one word such as ``ready`` or ``loading``; None where there is none."""
+        return self._own.phase if isinstance(self._own, GgufModel) else None
 
     async def resolve(self, name: str | None = None) -> ChatModel:
         """The model to ask: the one that ``models`` lists under ``name``, or the default.
@@ -136,8 +172,11 @@ class Catalogue:
         why = "LORESTREAM_MODEL names it"
         if self._configured == READER:
             return ModelStatus(READER, why)
+        if self._own:
+            matter, advice = self._own.note
+            return ModelStatus(self._configured, f"{why}; {matter}" if matter else why, advice)
         kind, _, model = self._configured.partition(":")
-        found = await (self._look_at_ollama(every=True) if kind == "ollama" else self._look_at_openai())
+        found = await self._look(kind, every=True)
         names = {info.name for info in found.models}
         if found.problem:
             return ModelStatus(self._configured, f"{why}, but {found.problem}", found.advice)
@@ -147,11 +186,14 @@ class Catalogue:
 
     def _build(self, name: str) -> ChatModel:
         kind, _, model = name.partition(":")
+        return self._kinds[kind](model) if kind in self._kinds else self._reader
+
+    async def _look(self, kind: str, *, every: bool = False) -> Offer:
         if kind == "ollama":
-            return OllamaModel(model, self._ollama)
-        if kind == "openai" and self._openai:
-            return OpenAIModel(model, self._openai)
-        return self._reader
+            return await offers.of_ollama(self._ollama, self._look_up_seconds, every=every)
+        if kind == "openai":
+            return await offers.of_openai(self._openai, self._look_up_seconds)
+        return await offers.of_anthropic(self._anthropic, self._look_up_seconds)
 
     async def _auto(self) -> _Outcome:
         """The outcome of the last look-up, or of a new one; questions that come meanwhile share it."""
@@ -159,80 +201,21 @@ class Catalogue:
         async with self._looking:
             if self._outcome is None or self._outcome.until <= loop.time():
                 before = self._outcome.status if self._outcome else None
-                ollama, openai = await asyncio.gather(self._look_at_ollama(), self._look_at_openai())
-                status = _choose(ollama, openai)
-                self._outcome = _Outcome(status, ollama.models + openai.models, loop.time() + self._keep_seconds)
+                found = await asyncio.gather(*(self._look(kind) for kind in ("ollama", "openai", "anthropic")))
+                status = _choose(*found)
+                models = tuple(model for offer in found for model in offer.models)
+                self._outcome = _Outcome(status, models, loop.time() + self._keep_seconds)
                 if status != before:
                     log.info("answers come from %s: %s", status.name, status.why)
             return self._outcome
 
-    async def _look_at_ollama(self, *, every: bool = False) -> _LookUp:
-        where = self._ollama.base_url
-        try:
-            tags = await request_json(
-                self._ollama, "GET", "/api/tags", _OllamaTags, seconds=self._look_up_seconds, probe=True
-            )
-        except RunFailed as failure:
-            return _LookUp(
-                problem=f"Ollama does not answer at {where} ({failure.code})",
-                advice="Start Ollama (https://ollama.com), or set LORESTREAM_OLLAMA_URL.",
-            )
-        usable = [tag for tag in tags.models or () if every or _is_local_chat(tag)]
-        if not usable:
-            return _LookUp(problem=f"Ollama at {where} has no chat model", advice="Run: ollama pull llama3.2")
-        usable.sort(key=_modified, reverse=True)
-        return _LookUp(tuple(_ollama_info(tag, where) for tag in usable))
 
-    async def _look_at_openai(self) -> _LookUp:
-        if self._openai is None:
-            return _LookUp(problem="no OpenAI-compatible server is set", advice="Set LORESTREAM_OPENAI_BASE_URL.")
-        where = self._openai.base_url
-        official = self._openai.host == OPENAI_HOST
-        try:
-            listed = await request_json(
-                self._openai, "GET", "/models", _OpenAIList, seconds=self._look_up_seconds, probe=True
-            )
-            names = [entry.id for entry in listed.data if not any(part in entry.id.lower() for part in NOT_CHAT)]
-        except RunFailed as failure:
-            if not official:
-                advice = "Start that server, or name the model: LORESTREAM_MODEL=openai:NAME."
-                return _LookUp(problem=f"{where} does not list its models ({failure.code})", advice=advice)
-            names = []
-        if official:
-            names = [next((name for name in OPENAI_CHOICES if name in names), OPENAI_CHOICES[0])]
-        if not names:
-            return _LookUp(problem=f"{where} has no chat model", advice="Load a chat model there.")
-        return _LookUp(tuple(ModelInfo(f"openai:{name}", f"At {where}.") for name in names))
-
-
-def _choose(ollama: _LookUp, openai: _LookUp) -> ModelStatus:
+def _choose(ollama: Offer, *servers: Offer) -> ModelStatus:
     if ollama.models:
         return ModelStatus(ollama.models[0].name, "Ollama is running and changed it last")
-    if openai.models:
-        return ModelStatus(openai.models[0].name, f"{openai.models[0].description.rstrip('.')}; {ollama.problem}")
-    return ModelStatus(
-        READER,
-        f"{ollama.problem}, and {openai.problem}; the built-in reader quotes passages",
-        f"{ollama.advice} Or: {openai.advice}",
-    )
-
-
-def _is_local_chat(tag: _OllamaTag) -> bool:
-    family = tag.details.family if tag.details else ""
-    text = f"{tag.name} {family}".lower()
-    in_cloud = bool(tag.remote_host) or tag.name.endswith(("-cloud", ":cloud"))
-    return not in_cloud and not any(part in text for part in NOT_CHAT)
-
-
-def _modified(tag: _OllamaTag) -> datetime:
-    try:
-        moment = datetime.fromisoformat(tag.modified_at)
-    except ValueError:
-        return datetime.min.replace(tzinfo=UTC)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _ollama_info(tag: _OllamaTag, where: str) -> ModelInfo:
-    details = tag.details or _OllamaDetails()
-    shown = {"family": details.family, "parameters": details.parameter_size}
-    return ModelInfo(f"ollama:{tag.name}", f"Ollama at {where}.", {key: value for key, value in shown.items() if value})
+    for offer in servers:
+        if offer.models:
+            return ModelStatus(offer.models[0].name, f"{offer.models[0].description.rstrip('.')}; {ollama.problem}")
+    problems = ", and ".join(offer.problem for offer in (ollama, *servers))
+    advice = " Or: ".join(offer.advice for offer in (ollama, *servers))
+    return ModelStatus(READER, f"{problems}; the built-in reader quotes passages", advice)
