@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from lorestream.conversations.models import Manner, Question
 from lorestream.doors.messages import Role, asked
@@ -23,7 +23,13 @@ DEFAULT_MODEL, PLAIN = "lorestream", "/plain"
 
 EXAMPLE = [{"role": "user", "content": "What is the capital of France?"}]
 
-Text = Annotated[str, Field(max_length=MAX_CHARACTERS), AfterValidator(lambda text: LONE_SURROGATE.sub("\ufffd", text))]
+
+def _as_text(value: Any) -> Any:
+    # JavaScript sends halves of surrogate pairs, which no UTF-8 can spell, where it has cut an emoji in two.
+    return LONE_SURROGATE.sub("\ufffd", value) if isinstance(value, str) else value
+
+
+Text = Annotated[str, Field(max_length=MAX_CHARACTERS), BeforeValidator(_as_text)]
 ModelName = Annotated[str, Field(min_length=1, max_length=256)]
 Id = Annotated[str, Field(min_length=1, max_length=64)]
 Stop = Annotated[str, Field(max_length=500)]

@@ -32,7 +32,8 @@ LOOKED_AT = 10
 FAR_BELOW = 0.5
 # Words of a question that the full text is asked for: it scores every chunk with any of them.
 MAX_WORDS = 24
-MAX_QUERY_CHARACTERS = 8000
+# Of a long message its beginning is searched: more than any embedder reads at once, and than some refuse.
+MAX_QUERY_CHARACTERS = 2000
 
 
 class Retrieval:
