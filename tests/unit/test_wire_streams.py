@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 from lorestream.streaming import sse
 from lorestream.streaming.events import Fold
 
-STREAMS = sorted((Path(__file__).parents[2] / "wire" / "streams").glob("*.sse"))
+WIRE = Path(__file__).parents[2] / "wire" / "streams"
+STREAMS = sorted(WIRE.glob("*.sse"))
 GRAMMAR = re.compile(r"(status )*(sources (status |reasoning |token )*(done|error)|error)")
 BASE_CONTRACT = re.compile(r"(sources (token )*(done|error)|error)")
 
@@ -34,3 +36,13 @@ def test_a_golden_stream_keeps_framing_and_grammar(path: Path) -> None:
 
 def test_there_are_golden_streams() -> None:
     assert len(STREAMS) >= 9
+
+
+@pytest.mark.parametrize("path", sorted((WIRE / "websocket").glob("*.jsonl")), ids=lambda path: path.stem)
+def test_a_golden_stream_of_the_websocket_has_one_end_and_only_its_types(path: Path) -> None:
+    messages = [json.loads(line) for line in path.read_bytes().splitlines()]
+    kinds = [message["type"] for message in messages]
+    assert set(kinds) <= {"sources", "token", "done", "error"}
+    assert [kind in {"done", "error"} for kind in kinds] == [False] * (len(kinds) - 1) + [True]
+    assert messages[-1]["run_id"]
+    assert all(message["content"] for message in messages if message["type"] == "token")
