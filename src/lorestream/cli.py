@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 import socket
 import sys
@@ -167,6 +168,24 @@ def ingest(
     library = Library(read_settings(data_dir=data_dir))
     with asyncio.Runner() as runner:
         sys.exit(runner.run(ingest_paths(library, paths, user, collection, jobs)))
+
+
+@app.command()
+def mcp(
+    user: Annotated[str | None, typer.Option(help="Whose documents: an email; needed where there are several.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where everything is kept; no server may run on it.")] = None,
+    url: Annotated[str | None, typer.Option(envvar="LORESTREAM_URL", help="A server to speak for instead.")] = None,
+    token: Annotated[str, typer.Option(envvar="LORESTREAM_TOKEN", help="API key for it.", show_default=False)] = "",
+) -> None:
+    """Serve your documents to a program that speaks MCP, over stdin and stdout."""
+    _configure_logging(logging.ERROR)
+    # Not with the others: the SDK takes a second to load.
+    command = importlib.import_module("lorestream.mcp_command")
+    with asyncio.Runner() as runner:
+        if url:
+            runner.run(command.serve_for(url, token))
+        else:
+            runner.run(command.serve_library(Library(read_settings(data_dir=data_dir)), user))
 
 
 @app.command()

@@ -34,7 +34,7 @@ from lorestream.documents.models import Document
 from lorestream.documents.parse import DocumentFailed
 from lorestream.documents.progress import OVERLAP
 from lorestream.documents.upload import ARCHIVE_SUFFIX, PART_SUFFIX
-from lorestream.errors import InvalidInput, LorestreamError, NotFound, StartRefused, UnsupportedType
+from lorestream.errors import InvalidInput, LorestreamError, NotFound, UnsupportedType
 from lorestream.library import Library
 
 EXIT_OK, EXIT_FAILED, EXIT_STOPPED = 0, 1, 130
@@ -81,7 +81,7 @@ async def ingest_paths(
     tally = Tally()
     try:
         async with library.beside():
-            owner_id = await _owner(library, email)
+            owner_id = (await library.users.meant(email)).user_id
             collection_id = await _collection(library, owner_id, collection)
             with _bar(err) as bar:
                 await _Ingestion(library, owner_id, collection_id, tally, bar).run(paths, jobs)
@@ -90,20 +90,6 @@ async def ingest_paths(
         return EXIT_STOPPED
     _report(err, tally)
     return EXIT_FAILED if tally.failed else EXIT_OK
-
-
-async def _owner(library: Library, email: str | None) -> str:
-    if email is not None:
-        return (await library.users.by_email(email)).user_id
-    accounts = await library.users.page("", 2, None)
-    if not accounts:
-        raise StartRefused(
-            f"There is no account in {library.settings.data_dir.resolve()} yet. Register on the page, or make one: "
-            "lorestream users add EMAIL"
-        )
-    if len(accounts) > 1:
-        raise InvalidInput("There are several accounts here: say whose documents these are with --user EMAIL.")
-    return accounts[0].user_id
 
 
 async def _collection(library: Library, owner_id: str, name: str | None) -> str | None:

@@ -16,7 +16,7 @@ from lorestream.accounts.models import User
 from lorestream.accounts.password_rules import check_new_password
 from lorestream.accounts.passwords import Passwords
 from lorestream.accounts.users_store import Account, Noted
-from lorestream.errors import Conflict, NotFound
+from lorestream.errors import Conflict, InvalidInput, NotFound, StartRefused
 
 # 16 characters of base64url: 96 bits.
 MADE_UP_BYTES = 12
@@ -67,6 +67,23 @@ class Users:
         if account is None:
             raise NotFound(f"There is no user with the email {email}.")
         return account
+
+    async def meant(self, email: str | None) -> Account:
+        """Whose things a command is about: the account with this email, or the only one.
+
+        Raises NotFound, StartRefused where there is none, InvalidInput where there are several.
+        """
+        if email is not None:
+            return await self.by_email(email)
+        accounts = await self.page("", 2, None)
+        if not accounts:
+            raise StartRefused(
+                "There is no account in this data directory yet. Register on the page, or make one: "
+                "lorestream users add EMAIL"
+            )
+        if len(accounts) > 1:
+            raise InvalidInput("There are several accounts here: say whose documents are meant with --user EMAIL.")
+        return accounts[0]
 
     async def add(
         self, email: str, password: str | None, *, is_admin: bool, actor: Actor
