@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from typing import Any
 
 from langchain_openai import ChatOpenAI
 
-from openai import APIError, AsyncOpenAI, OpenAI
+from openai import APIError, AsyncOpenAI, DefaultAsyncHttpxClient, OpenAI
 from tests.doors.client import Driver, Script, Seen, Target
 
 
@@ -103,19 +104,20 @@ class LangChain:
 
     async def ask(self, target: Target, *, stop: bool = False) -> Seen:
         seen = Seen(end="the connection ended")
-        model = ChatOpenAI(model=target.model or "", **options(target))
-        pieces = model.astream(target.question)
-        try:
-            async for piece in pieces:
-                seen.text += str(piece.content)
-                if piece.response_metadata.get("finish_reason"):
-                    seen.end = "done"
-                if stop and seen.text:
-                    seen.stop()
-                    await pieces.aclose()  # type: ignore[attr-defined]
-                    break
-        except APIError as error:
-            seen.end = str(error)
+        # Its own one is never closed.
+        async with DefaultAsyncHttpxClient() as http:
+            model = ChatOpenAI(model=target.model or "", http_async_client=http, **options(target))
+            try:
+                async with aclosing(model.astream(target.question)) as pieces:  # type: ignore[type-var]
+                    async for piece in pieces:
+                        seen.text += str(piece.content)
+                        if piece.response_metadata.get("finish_reason"):
+                            seen.end = "done"
+                        if stop and seen.text:
+                            seen.stop()
+                            break
+            except APIError as error:
+                seen.end = str(error)
         return seen
 
 
