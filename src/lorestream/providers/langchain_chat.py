@@ -51,7 +51,7 @@ TELLING = TESTED | {
 }
 BUFFER_CHARACTERS = 4 * 1024 * 1024  # that a model may be ahead of whoever reads it
 TURN_SECONDS = 0.005  # a client whose data is always there would never let anything else run
-END_SECONDS = 0.4  # for an integration to let go of its connection
+END_SECONDS, CANCELLATIONS = 0.4, 4  # for an integration to let go of its connection
 REASON_KEYS = ("finish_reason", "done_reason", "stop_reason", "finishReason", "stopReason", "status")
 REASONS: dict[str, FinishReason] = {
     **dict.fromkeys(("stop", "end_turn", "stop_sequence", "eos_token", "complete", "completed", "eos"), "stop"),
@@ -132,9 +132,8 @@ class LangChainModel:
             if flow.failure:
                 raise flow.failure
         finally:
-            task.cancel()
-            _, running = await asyncio.wait([task], timeout=END_SECONDS)
-            if running:
+            flow.stopped = True
+            if not await _ended(task):
                 log.warning("%s did not let go of its request within %g s", self.name, END_SECONDS)
 
     def _load(self) -> Any:
@@ -174,6 +173,7 @@ class _Flow:
     def __init__(self, tells: bool) -> None:
         self.failure: RunFailed | None = None
         self.told = False  # how the answer ended
+        self.stopped = False  # nobody takes any more
         self._tells = tells
         self._deltas: list[Delta] = []
         self._characters = 0
@@ -205,6 +205,8 @@ class _Flow:
             turn = time.monotonic()
             async with aclosing(_closable(chunks)):
                 async for chunk in chunks:
+                    if self.stopped:  # and a wait_for of the integration's lost the cancellation (CPython before 3.12)
+                        return
                     begun = self._add(chunk) or begun
                     if time.monotonic() - turn > TURN_SECONDS:
                         await asyncio.sleep(0)
@@ -264,6 +266,16 @@ class _Flow:
             self._waiter.set_result(None)
 
 
+async def _ended(task: asyncio.Task[None]) -> bool:
+    """Cancel, and again where that went unheard; whether the task ended in END_SECONDS."""
+    for _ in range(CANCELLATIONS):
+        task.cancel()
+        done, _pending = await asyncio.wait([task], timeout=END_SECONDS / CANCELLATIONS)
+        if done:
+            return True
+    return False
+
+
 def failure_from(error: BaseException, *, begun: bool) -> RunFailed:
     """The failure that an exception of any vendor's client stands for; ``begun``: the answer had begun."""
     chain = list(_causes(error))
@@ -274,9 +286,7 @@ def failure_from(error: BaseException, *, begun: bool) -> RunFailed:
         status = getattr(one, "status_code", None) or getattr(answer, "status_code", None)
         if isinstance(status, int) and 300 <= status < 600:
             wait = (getattr(answer, "headers", None) or {}).get("retry-after")
-            return failure_of(
-                status, str(one).encode("utf-8", "replace")[:4096], wait, "the key of this LangChain model"
-            )
+            return failure_of(status, _words(one), wait, "the key of this LangChain model")
     names = {kind.__name__ for one in chain for kind in type(one).__mro__}
     if names & TOO_LATE:
         return IdleTimeout() if begun else FirstTokenTimeout()
@@ -284,7 +294,12 @@ def failure_from(error: BaseException, *, begun: bool) -> RunFailed:
         return UpstreamTruncated() if begun else ModelUnavailable()
     if names & NONSENSE:
         return ModelProtocolError()
-    return reported_failure(str(error).encode("utf-8", "replace"))
+    return reported_failure(_words(error))
+
+
+def _words(error: BaseException) -> bytes:
+    """What an exception says, and the body of the answer that some carry."""
+    return f"{error} {getattr(error, 'body', '')}"[:4096].encode("utf-8", "replace")
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
