@@ -6,5 +6,6 @@ export { ask, resume, type Asking, type Link, type Signal } from "./follow.js";
 export { followProgress, type Followed, type ProgressSignal } from "./progress.js";
 export { randomId } from "./random-id.js";
 export { beginning, reduce, stored, type AnswerState, type Phase } from "./reduce.js";
-export { Run, type AnswerEvent, type Origin } from "./run.js";
+export { Following, type Origin } from "./following.js";
+export { Run, type AnswerEvent } from "./run.js";
 export type * from "./types.js";

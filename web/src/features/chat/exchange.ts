@@ -1,4 +1,4 @@
-import { ask, Run, type Asking, type Link, type Origin } from "@lorestream/client";
+import { ask, Following, type Asking, type Link, type Origin } from "@lorestream/client";
 import { AnswerStore } from "@lorestream/react";
 
 import { announce } from "../../ui/announcer";
@@ -22,7 +22,7 @@ export class Exchange {
   readonly place: Place;
   /** How it was asked; null when it was running before. */
   readonly asking: Asking | null;
-  readonly #run: Run;
+  readonly #run: Following;
   readonly #onChange: OnChange;
 
   private constructor(
@@ -36,9 +36,10 @@ export class Exchange {
     this.#onChange = onChange;
     this.place = place;
     this.asking = asking;
-    this.#run = new Run(link, question, origin);
+    this.#run = new Following(link, question, origin);
     this.answer = new AnswerStore(this.#run);
     this.#watch();
+    this.#run.follow();
   }
 
   /** Ask the server now. */

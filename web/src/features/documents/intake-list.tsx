@@ -1,10 +1,13 @@
-import { useSyncExternalStore } from "react";
+import { lazy, Suspense, useSyncExternalStore } from "react";
 
 import { IconButton } from "../../ui/button";
-import { BatchCard } from "./batch-card";
 import styles from "./intake-list.module.css";
 import { UploadRow } from "./upload-row";
 import type { Intake } from "./use-intake";
+
+// Fetched at once, so that it is there when the server is not; the page does not wait for it.
+const batchCard = import("./batch-card");
+const BatchCard = lazy(() => batchCard.then((module) => ({ default: module.BatchCard })));
 
 interface Props {
   intake: Intake;
@@ -33,17 +36,19 @@ export function IntakeList({ intake, onShowLimits }: Props) {
           The server cannot be heard at the moment; trying again…
         </p>
       )}
-      {unborn.map((shipment) => (
-        <BatchCard key={shipment.key} watched={null} shipment={shipment} {...card} />
-      ))}
-      {batches.toReversed().map((watched) => (
-        <BatchCard
-          key={watched.batch.batch_id}
-          watched={watched}
-          shipment={shipmentOf(watched.batch.batch_id)}
-          {...card}
-        />
-      ))}
+      <Suspense fallback={null}>
+        {unborn.map((shipment) => (
+          <BatchCard key={shipment.key} watched={null} shipment={shipment} {...card} />
+        ))}
+        {batches.toReversed().map((watched) => (
+          <BatchCard
+            key={watched.batch.batch_id}
+            watched={watched}
+            shipment={shipmentOf(watched.batch.batch_id)}
+            {...card}
+          />
+        ))}
+      </Suspense>
       {single.length > 0 && (
         <ul>
           {single.map((upload) => (
