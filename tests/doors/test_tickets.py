@@ -4,66 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
 
 from lorestream.accounts.models import Principal, User
 from lorestream.accounts.tickets import MAX_OPEN_PER_USER, SECONDS, Tickets
 from lorestream.db import Database
 from lorestream.errors import RateLimited, Unauthenticated
 from lorestream.streaming.events import Done, Token
+from tests.doors.house import House
 from tests.fakes.edge import Clock
-from tests.fakes.reading import GEO, QUESTION, Client, Stream, user_of
-from tests.fakes.server import RunningServer, started_server
-from tests.fakes.upstream import FakeUpstream, Finish, Hold, Say
+from tests.fakes.reading import QUESTION, user_of
+from tests.fakes.upstream import Finish, Hold, Say
 from tests.security.matrix import description, routes
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(60)]
 BY_TICKET = {"/query/stream/", "/rag/stream", "/rag/stream-with-sources"}
 CLOSED_SECONDS = 5.0
-
-
-class House:
-    """A server with one user, their document, and the model that answers them."""
-
-    def __init__(self, fake: FakeUpstream, server: RunningServer, client: Client) -> None:
-        self.fake, self.server, self.client = fake, server, client
-        # A browser's EventSource: no header of ours at all.
-        self.browser = httpx.AsyncClient(base_url=server.url, timeout=30)
-
-    async def ticket(self, **headers: str) -> str:
-        given = await self.client.http.post("/auth/tickets", headers=headers)
-        assert (given.status_code, given.headers["cache-control"]) == (201, "no-store"), given.text
-        return str(given.json()["ticket"])
-
-    @asynccontextmanager
-    async def asked(self, ticket: str, path: str = "/query/stream/", **headers: str) -> AsyncIterator[Stream]:
-        params = {"question": QUESTION, "query": QUESTION, "ticket": ticket, "on_disconnect": "continue"}
-        async with self.browser.stream("GET", path, params=params, headers=headers) as response:
-            yield Stream(response)
-
-    async def status(self, ticket: str, last_event_id: str | None = None) -> int:
-        headers = {"Last-Event-ID": last_event_id} if last_event_id is not None else {}
-        async with self.asked(ticket, **headers) as stream:
-            return stream.response.status_code
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def house(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> AsyncIterator[House]:
-    async with FakeUpstream() as fake:
-        model = {"model": "ollama:tiny:latest", "ollama_url": fake.url}
-        folder = tmp_path_factory.mktemp("tickets")
-        async with started_server(folder, models_dir, **model) as server, user_of(server) as client:
-            await asyncio.to_thread(server.upload, dict(client.http.headers), "geo.txt", GEO)
-            made = House(fake, server, client)
-            yield made
-            await made.browser.aclose()
 
 
 async def test_a_ticket_begins_one_run_and_resumes_it_alone(house: House) -> None:
