@@ -235,9 +235,11 @@ async def _answer(ctx: Context, started: Started) -> types.CallToolResult:
     fold, told = Fold(), 0.0
     async for event in started.reader.events():
         fold.add(event)
-        now = time.monotonic()
-        if (said := _progress(event, fold)) and (not isinstance(event, Token) or now - told >= PROGRESS_SECONDS):
-            told = now
+        if isinstance(event, Token):
+            if time.monotonic() - told < PROGRESS_SECONDS:
+                continue
+            told = time.monotonic()
+        if said := _progress(event, fold):
             await ctx.session.report_progress(*said)
     about = {"run_id": started.run_id, "answer": fold.answer, "sources": msgspec.to_builtins(fold.sources or [])}
     match fold.terminal:
