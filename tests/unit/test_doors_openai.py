@@ -1,16 +1,21 @@
-"""What a chat completion asks for, read from OpenAI's request."""
+"""What a chat completion asks for, read from OpenAI's request; and how its stream is told."""
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from pydantic import ValidationError
 
 from lorestream.conversations.models import Manner, Turn
+from lorestream.doors.openai_answers import Chunks
 from lorestream.doors.openai_requests import Completion, question
+from lorestream.doors.translate import Translated
 from lorestream.errors import InvalidInput
+from lorestream.streaming.runs import Reader
 
+STREAMS = Path(__file__).parents[2] / "wire" / "streams"
 HI = {"role": "user", "content": "Hi?"}
 
 
@@ -147,3 +152,23 @@ def test_what_changes_no_answer_is_passed_over() -> None:
 def test_everything_is_bounded(asked: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         completion(**asked)
+
+
+class WholeLog:
+    """A reader that gets all of a run at once."""
+
+    def __init__(self, frames: bytes) -> None:
+        self.ended = False
+        self._frames = frames
+
+    async def next(self, _wait_seconds: float) -> bytes:
+        self.ended = True
+        return self._frames
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in STREAMS.glob("*.sse")))
+async def test_tokens_are_passed_on_as_they_would_be_encoded(name: str) -> None:
+    log = cast("Reader", WholeLog((STREAMS / f"{name}.sse").read_bytes()))
+    chunks = Chunks("0123456789abcdef0123456789abcdef", "lorestream", include_usage=True, created=1_700_000_000)
+    told = await Translated(log, chunks.encode, around_token=chunks.around_token).next(1)
+    assert told == (STREAMS / "openai" / f"{name}.sse").read_bytes()

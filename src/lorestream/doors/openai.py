@@ -56,7 +56,7 @@ async def chat_completions(
         )
     options = body.stream_options
     chunks = Chunks(started.run_id, body.model, include_usage=bool(options and options.include_usage))
-    source = Translated(started.reader, chunks.encode)
+    source = Translated(started.reader, chunks.encode, around_token=chunks.around_token)
     return EventStream(
         source, {**sse.HEADERS, **headers}, b"", settings.heartbeat_seconds, settings.write_timeout_seconds
     )

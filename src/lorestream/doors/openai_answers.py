@@ -52,13 +52,13 @@ class Chunks:
             "created": int(time.time()) if created is None else created,
             "model": model,
         }
-        before, self._after = self._chunk({"content": "?"}).split(b'"?"')
-        self._before = before
+        before, after = self._chunk({"content": "?"}).split(b'"?"')
+        self.around_token = before, after
 
     def encode(self, event: Event) -> bytes:
         """The bytes of one event."""
         if type(event) is Token:  # the hot path: one of these for every token
-            return self._before + encode_basestring_ascii(event.text).encode() + self._after
+            return encode_basestring_ascii(event.text).encode().join(self.around_token)
         match event:
             case Reasoning(text):
                 return self._chunk({"reasoning_content": text})

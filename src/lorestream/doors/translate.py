@@ -45,15 +45,19 @@ class Translated:
         heartbeat: bytes = sse.HEARTBEAT,
         *,
         resumable: bool = False,
+        around_token: tuple[bytes, bytes] | None = None,
     ) -> None:
         """Read from here on; ``heartbeat`` is what the door's clients pass over.
 
-        ``resumable`` puts the run's own ``id:`` line before each event, for a client that resumes by Last-Event-ID.
+        ``around_token`` is what the door writes before and after a token's text as a JSON string: with it tokens are
+        passed on undecoded, and ``encode`` gets the other events alone. ``resumable`` puts the run's own ``id:`` line
+        before each event, for a client that resumes by Last-Event-ID.
         """
         self._reader = reader
         self._encode = encode
         self._heartbeat = heartbeat
         self._resumable = resumable
+        self._around_token = around_token
         self._broken = False
 
     async def next(self, wait_seconds: float) -> bytes | None:
@@ -78,11 +82,16 @@ class Translated:
         told = []
         try:
             for part in block.split(b"\n\n"):
-                if b"data: " in part and (said := self._encode(sse.decode(part))):
+                if said := self._said(part):
                     told += [part[: part.index(b"data: ")], said] if self._resumable else [said]
         except BrokenOff:
             self._broken = True
         return b"".join(told)
+
+    def _said(self, part: bytes) -> bytes:
+        if self._around_token and (text := sse.token_text(part)) is not None:
+            return text.join(self._around_token)
+        return self._encode(sse.decode(part)) if b"data: " in part else b""
 
     def close(self) -> None:
         """Leave the run."""

@@ -28,6 +28,7 @@ RETRY = b"retry: 2000\n"
 MAX_TOKEN_BYTES = 16 * 1024
 # A character is at most 12 bytes in ASCII JSON (a surrogate pair of escapes).
 MAX_TOKEN_CHARACTERS = MAX_TOKEN_BYTES // 4
+_TOKEN = b'data: {"type":"token","text":'
 _DECODER: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 CURSOR = re.compile(r"([0-9a-f]{32}):(\d{1,9})", re.ASCII)
 
@@ -43,6 +44,12 @@ def frame(run_id: str, seq: int, event: Event) -> bytes:
 def decode(block: bytes) -> Event:
     """The event of one frame: the inverse of ``frame``."""
     return _DECODER.decode(block[block.index(b"data: ") + 6 :])
+
+
+def token_text(block: bytes) -> bytes | None:
+    """The text of a token's frame as it stands there, a JSON string; None for every other event."""
+    at = block.find(_TOKEN)
+    return None if at < 0 else block[at + len(_TOKEN) : block.rindex(b"}")]
 
 
 def split_token(text: str) -> Iterator[str]:
