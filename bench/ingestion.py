@@ -159,7 +159,7 @@ class Speed:
 def worker_of(server: RunningServer) -> psutil.Process:
     """The ingestion worker of a server."""
     children = psutil.Process(server.process.pid).children()
-    return next(one for one in children if one.cmdline()[-1:] == ["worker"])
+    return next(one for one in children if "lorestream.ingest_worker" in one.cmdline())
 
 
 def cpu_of(process: psutil.Process) -> float:

@@ -106,7 +106,7 @@ def _cpu(pid: int) -> float:
     process = psutil.Process(pid)
     total = 0.0
     for one in (process, *process.children()):
-        if "worker" not in one.cmdline()[-1:]:  # the ingestion worker idles beside the server
+        if "lorestream.ingest_worker" not in one.cmdline():  # the ingestion worker idles beside the server
             times = one.cpu_times()
             total += times.user + times.system
     return total

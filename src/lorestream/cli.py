@@ -1,4 +1,4 @@
-"""The command line: ``serve``, ``ask``, ``doctor``, ``keys``, ``users``; and ``worker``, which the server starts."""
+"""The command line: ``serve``, ``ask``, ``doctor``, ``keys``, ``users``, …, each in its own file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ import uvloop
 from lorestream import __version__, evaluate_command, keys_command, users_command
 from lorestream.console import EXIT_USAGE, err, read_settings
 from lorestream.doctor import examine
-from lorestream.documents.worker import run_worker
 from lorestream.errors import LorestreamError
 from lorestream.ingest_command import ingest_paths
 from lorestream.library import Library
@@ -127,14 +126,6 @@ async def _greet(running: Server, settings: Settings) -> None:
 def _run(work: Coroutine[Any, Any, None]) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(work)
-
-
-@app.command(hidden=True)
-def worker() -> None:
-    """Index queued documents until stdin ends; started by the server."""
-    _configure_logging(logging.INFO)
-    library = Library(read_settings())
-    _run(run_worker(library.documents.ingestor, library.batches.unpacker))
 
 
 @app.command()

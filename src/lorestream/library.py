@@ -38,13 +38,11 @@ from lorestream.errors import StartRefused
 from lorestream.index.sqlite import SqliteIndex
 from lorestream.limits import RateLimiter
 from lorestream.ops.personal_data import PersonalData
-from lorestream.providers.base import Embedder
-from lorestream.providers.catalogue import Catalogue, openai_endpoint
+from lorestream.providers.catalogue import Catalogue
 from lorestream.providers.cross_encoder import CrossEncoder
+from lorestream.providers.embedders import build_embedder
 from lorestream.providers.minilm import MiniLM
 from lorestream.providers.reader import NAME as READER
-from lorestream.providers.remote_embedders import OllamaEmbedder, OpenAIEmbedder
-from lorestream.providers.upstream import Endpoint
 from lorestream.retrieval.search import Retrieval
 from lorestream.retrieval.spaces import Embedders
 from lorestream.settings import Settings
@@ -63,18 +61,6 @@ INGEST_LOOK_SECONDS = 2.0
 SWEEP_SECONDS = 600.0
 # A worker that starts waits this long for another one to finish the migrations.
 START_SECONDS = 30.0
-
-
-def build_embedder(settings: Settings, full_name: str) -> Embedder:
-    """The embedder of this name, with the settings' servers. Raises StartRefused where there can be none."""
-    kind, _, name = full_name.partition(":")
-    if kind == "ollama" and name:
-        return OllamaEmbedder(name, Endpoint(settings.ollama_url))
-    if kind == "openai" and name and (endpoint := openai_endpoint(settings)):
-        return OpenAIEmbedder(name, endpoint)
-    if full_name != "minilm":
-        raise StartRefused(f"The embedder {full_name!r} cannot be had with these settings.")
-    return MiniLM(settings.data_dir / "models")
 
 
 class Library:

@@ -22,7 +22,7 @@ from lorestream.documents import jobs_store as store
 
 log = logging.getLogger(__name__)
 
-WORKER_COMMAND = (sys.executable, "-m", "lorestream", "worker")
+WORKER_COMMAND = (sys.executable, "-m", "lorestream.ingest_worker")
 FIRST_RESTART_SECONDS = 0.5
 LAST_RESTART_SECONDS = 30.0
 # A worker that lived this long did not die of its start: the next restart is quick again.

@@ -15,7 +15,7 @@ from typing import Any
 
 from lorestream.errors import InvalidInput, ModelError
 from lorestream.providers.base import Embedder
-from lorestream.providers.catalogue import openai_endpoint
+from lorestream.providers.embedders import openai_endpoint
 from lorestream.settings import Settings
 
 INSTALL = "A judge needs ragas, which is not installed. Install it with: pip install 'lorestream[ragas]'"

@@ -17,11 +17,12 @@ from lorestream.errors import InvalidInput
 from lorestream.providers import anthropic, offers
 from lorestream.providers.anthropic import AnthropicModel
 from lorestream.providers.base import ChatModel, Embedder, ModelInfo
+from lorestream.providers.embedders import openai_endpoint
 from lorestream.providers.gguf import GgufModel
 from lorestream.providers.langchain_chat import LangChainModel
 from lorestream.providers.offers import Offer
 from lorestream.providers.ollama import OllamaModel
-from lorestream.providers.openai import OPENAI_URL, OpenAIModel
+from lorestream.providers.openai import OpenAIModel
 from lorestream.providers.reader import NAME as READER
 from lorestream.providers.reader import Reader
 from lorestream.providers.upstream import Endpoint
@@ -64,13 +65,6 @@ class _Outcome:
     status: ModelStatus
     models: tuple[ModelInfo, ...]
     until: float
-
-
-def openai_endpoint(settings: Settings) -> Endpoint | None:
-    """The OpenAI-compatible server that the settings name: OpenAI itself where they hold a key alone."""
-    key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else None
-    url = settings.openai_base_url or (OPENAI_URL if key else None)
-    return Endpoint(url, key) if url else None
 
 
 def _anthropic_endpoint(settings: Settings) -> Endpoint | None:
