@@ -62,7 +62,7 @@ async def insert_conversation(
     session: AsyncSession, owner_id: str, title: str, doc_ids: Sequence[str] | None, collection_id: str | None
 ) -> Conversation:
     """A new conversation. Raises NotFound for a scope that is not the owner's, Conflict when there are too many."""
-    await _check_scope(session, owner_id, doc_ids, collection_id)
+    await check_scope(session, owner_id, doc_ids, collection_id)
     owned = select(func.count()).select_from(ConversationRow).where(ConversationRow.owner_id == owner_id)
     if (await session.scalar(owned) or 0) >= MAX_CONVERSATIONS:
         raise Conflict(f"You have {MAX_CONVERSATIONS} conversations; delete some first.")
@@ -108,7 +108,7 @@ async def messages(session: AsyncSession, owner_id: str, conversation_id: str) -
 
 async def change(session: AsyncSession, owner_id: str, conversation_id: str, values: dict[str, Any]) -> Conversation:
     """Set ``title``, ``doc_ids``, ``collection_id`` of a conversation. Raises NotFound, for a foreign scope too."""
-    await _check_scope(session, owner_id, values.get("doc_ids"), values.get("collection_id"))
+    await check_scope(session, owner_id, values.get("doc_ids"), values.get("collection_id"))
     if values:
         await session.execute(update(ConversationRow).where(*_mine(owner_id, conversation_id)).values(values))
     return await find(session, owner_id, conversation_id)
@@ -198,7 +198,7 @@ async def begin_question(
     Raises NotFound for what is not the owner's, Conflict when the conversation is full, RequestTaken.
     """
     conversation = await find(session, owner_id, place.conversation_id)
-    await _check_scope(session, owner_id, question.doc_ids, question.collection_id)
+    await check_scope(session, owner_id, question.doc_ids, question.collection_id)
     parent_id = place.parent_id
     if place.newest:
         parent_id = await _newest_answer(session, owner_id, place.conversation_id)
@@ -303,9 +303,10 @@ async def _path(session: AsyncSession, owner_id: str, conversation_id: str, answ
     return turns[::-1]
 
 
-async def _check_scope(
+async def check_scope(
     session: AsyncSession, owner_id: str, doc_ids: Sequence[str] | None, collection_id: str | None
 ) -> None:
+    """Raise NotFound where one of the documents, or the collection, is not the owner's."""
     if collection_id is not None and not await collections_store.exists(session, owner_id, collection_id):
         raise no_collection()
     if doc_ids is None:

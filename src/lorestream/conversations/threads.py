@@ -82,6 +82,11 @@ class Conversations:
         async with self._db.write() as session:
             return await store.change(session, owner_id, conversation_id, values)
 
+    async def check_scope(self, owner_id: str, doc_ids: Sequence[str] | None, collection_id: str | None) -> None:
+        """For questions outside a conversation: raise NotFound where one of these is not the owner's."""
+        async with self._db.read() as session:
+            await store.check_scope(session, owner_id, doc_ids, collection_id)
+
     async def delete(self, owner_id: str, conversation_id: str) -> None:
         """Delete a conversation with all its messages, and stop its running answers."""
         async with self._db.write() as session:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path, Request, Response
 
 from lorestream.accounts.caller import Asks, AskStream, Reads
 from lorestream.conversations.routes import AnswersDep, SettingsDep
+from lorestream.conversations.thread_routes import ConversationsDep
 from lorestream.doors.openai_answers import Chunks, completion
 from lorestream.doors.openai_errors import REFUSALS, NoSuchModel
 from lorestream.doors.openai_requests import DEFAULT_MODEL, PLAIN, Completion, question
@@ -42,11 +43,17 @@ async def model(_user: Reads, answers: AnswersDep, model: Annotated[str, Path(ma
 
 @router.post("/chat/completions", dependencies=[AskStream], response_class=Response, responses=JSON_OR_STREAM)
 async def chat_completions(
-    request: Request, user: Asks, answers: AnswersDep, settings: SettingsDep, body: Completion
+    request: Request,
+    user: Asks,
+    answers: AnswersDep,
+    conversations: ConversationsDep,
+    settings: SettingsDep,
+    body: Completion,
 ) -> Response:
     """Ask, with what came before; the answer rests on the caller's documents, and ends with its connection."""
     asks = question(body)
     await _check(answers.catalogue, body.model)
+    await conversations.check_scope(user.user_id, asks.doc_ids, asks.collection_id)
     started = await answers.start(user.user_id, asks, door="openai", on_disconnect="cancel", narrate=True)
     headers = {"X-Run-Id": started.run_id}
     if not body.stream:
