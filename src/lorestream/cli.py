@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import os
 import socket
 import sys
 from collections.abc import Coroutine
@@ -13,8 +14,11 @@ from typing import Annotated, Any
 
 import typer
 import uvloop
+from rich.markup import escape
 
-from lorestream import __version__, evaluate_command, keys_command, users_command
+from lorestream import __version__, documents_command, evaluate_command, keys_command, login_command, users_command
+from lorestream.chat_command import chat
+from lorestream.command_account import AsJson, InCollection, Model, Passages, User, Whose
 from lorestream.console import EXIT_USAGE, err, read_settings
 from lorestream.doctor import examine
 from lorestream.errors import LorestreamError
@@ -22,8 +26,9 @@ from lorestream.ingest_command import ingest_paths
 from lorestream.library import Library
 from lorestream.main import Server, server
 from lorestream.reindex_command import reindex_documents
+from lorestream.search_command import search
 from lorestream.settings import Settings, cache_dir, unknown_variables
-from lorestream.terminal import ask_documents
+from lorestream.terminal import EXIT_STOPPED, ask_account, ask_documents, run_told
 from lorestream.workers import Workers, until_orphaned
 
 app = typer.Typer(
@@ -33,9 +38,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(documents_command.app)
 app.add_typer(keys_command.app)
 app.add_typer(users_command.app)
-app.command()(evaluate_command.evaluate)
+for command in (chat, search, login_command.login, login_command.logout, evaluate_command.evaluate):
+    app.command()(command)
 
 
 def main() -> None:
@@ -43,7 +50,12 @@ def main() -> None:
     try:
         app()
     except LorestreamError as failure:
-        err.print(f"[red]{failure.message}[/red]" if err.is_terminal else failure.message)
+        err.print(f"[red]{escape(failure.message)}[/red]" if err.is_terminal else escape(failure.message))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_STOPPED)
+    except BrokenPipeError:  # whoever read our output has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 
 
@@ -131,19 +143,34 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
 @app.command()
 def ask(
     question: Annotated[str, typer.Argument(help="What you want to know.")],
-    paths: Annotated[list[Path], typer.Argument(help="Files or folders to ask.", exists=True)],
-    k: Annotated[int, typer.Option(help="How many passages to use.", min=1, max=10)] = 4,
-    model: Annotated[str | None, typer.Option(help="Language model, such as ollama:llama3.2.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Where the index is kept between questions.")] = None,
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Files or folders to ask; without any, your own documents.", exists=True)
+    ] = None,
+    k: Passages = 4,
+    model: Model = None,
+    collection: InCollection = None,
+    as_json: AsJson = False,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Ask the documents kept here; with files, where their index is kept.")
+    ] = None,
+    user: User = None,
 ) -> None:
-    """Ask your files; needs no server. What is indexed once is kept for the next question."""
+    """Ask your files, which needs no server; or the documents of the server you are logged in to, or of --data-dir.
+
+    Exit codes: 0 answered, 1 failed, 2 usage, 3 not in the documents, 130 stopped by Ctrl-C.
+    """
     _configure_logging(logging.ERROR)
     if not question.strip():
         err.print("The question is empty.")
         sys.exit(EXIT_USAGE)
-    settings = read_settings(data_dir=data_dir or cache_dir(), model=model)
-    with asyncio.Runner() as runner:
-        sys.exit(runner.run(ask_documents(Library(settings), question, paths, k)))
+    if paths and (collection or user):
+        err.print("Files have no collections and no users.")
+        sys.exit(EXIT_USAGE)
+    if not paths:
+        whose = Whose(data_dir, user, model)
+        sys.exit(run_told(ask_account(whose, question, k, collection, as_json=as_json), as_json=as_json))
+    library = Library(read_settings(data_dir=data_dir or cache_dir(), model=model))
+    sys.exit(run_told(ask_documents(library, question, paths, k, as_json=as_json), as_json=as_json))
 
 
 @app.command()

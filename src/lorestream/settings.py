@@ -287,3 +287,9 @@ def cache_dir() -> Path:
     """Where ``lorestream ask`` keeps its index between questions (XDG Base Directory Specification)."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "lorestream" / "ask"
+
+
+def config_dir() -> Path:
+    """Where the command line keeps what it logs in with (XDG Base Directory Specification)."""
+    base = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(base) if base else Path.home() / ".config") / "lorestream"

@@ -26,7 +26,7 @@ class Login(httpx.Auth):
         self.url = url
         self.token = token
         self.refresh_token = refresh_token
-        self._until = time.monotonic() if not token else float("inf")
+        self._until = float("inf") if token else 0.0
 
     @property
     def cookie(self) -> str:
@@ -36,8 +36,12 @@ class Login(httpx.Auth):
     def take(self, issued: AccessToken, response: httpx.Response) -> None:
         """Go on with what a login or a renewal gave."""
         self.token = issued.access_token
-        self._until = time.monotonic() + issued.expires_in - EARLY_SECONDS
+        self.expires_in(issued.expires_in)
         self.refresh_token = response.cookies.get(self._name) or self.refresh_token
+
+    def expires_in(self, seconds: float) -> None:
+        """Renew the access token before so long."""
+        self._until = time.monotonic() + seconds - EARLY_SECONDS
 
     def forget(self) -> None:
         """Be nobody again."""
@@ -89,7 +93,10 @@ class Login(httpx.Auth):
                 yield request
 
     def _renew(self) -> Generator[httpx.Request, httpx.Response, None]:
+        used = self.token
         with self.renewing():
+            if self.token != used:
+                return  # by somebody else meanwhile
             response = yield httpx.Request("POST", self.url + REFRESH_PATH, headers={"Cookie": self.cookie})
             if response.status_code == httpx.codes.UNAUTHORIZED:
                 self.refresh_token = ""  # the login is over
