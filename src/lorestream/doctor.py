@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
 import shutil
@@ -20,6 +21,9 @@ from lorestream.conversations.models import Question
 from lorestream.errors import LorestreamError
 from lorestream.library import Library
 from lorestream.main import WEBUI
+from lorestream.providers.catalogue import own_model
+from lorestream.providers.gguf import GgufModel
+from lorestream.providers.reader import NAME as READER
 from lorestream.settings import Settings
 from lorestream.streaming.events import Done, Error, Fold
 
@@ -57,7 +61,7 @@ async def examine(settings: Settings, unknown: Sequence[str]) -> int:
     _check_data_dir(report, settings.data_dir)
     _check_page(report)
     _check_ocr(report, settings)
-    await _check_question(report, settings)
+    await _check_question(report, await asyncio.to_thread(_check_embedded, report, settings))
     return int(report.failed)
 
 
@@ -86,6 +90,25 @@ def _check_ocr(report: _Report, settings: Settings) -> None:
         report.good("ocr", f"Tesseract, {found}")
     else:
         report.note("ocr", "no Tesseract: scanned pages are not read (on Debian and Ubuntu: apt install tesseract-ocr)")
+
+
+def _check_embedded(report: _Report, settings: Settings) -> Settings:
+    """Look for an embedded model's file; where it cannot be had, or is still to be fetched, the reader is asked."""
+    without = settings.model_copy(update={"model": READER})
+    try:
+        model = own_model(settings)
+        if not isinstance(model, GgufModel):
+            return settings
+        model.check()
+    except LorestreamError as failure:
+        report.bad("language model", failure.message)
+        return without
+    if not model.fetched:
+        report.note("language model", f"{model.name} is fetched at the first start (make run); not asked now")
+        return without
+    size = model.path.stat().st_size / 2**30
+    report.good("embedded model", f"{model.path.resolve()}, {size:.1f} GiB, {model.slots} answers at once")
+    return settings
 
 
 async def _check_question(report: _Report, settings: Settings) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from lorestream import __version__
+from tests.fakes.llama import write_model
 from tests.fakes.reading import GEO, QUESTION
 from tests.fakes.server import running_server
 from tests.fakes.upstream import FakeUpstream, Hold, Say
@@ -118,9 +119,47 @@ def test_doctor_fails_when_the_model_cannot_answer(home: Path) -> None:
     assert "Traceback" not in found.stdout + found.stderr
 
 
+@pytest.fixture
+def data(home: Path, models_dir: Path) -> Path:
+    """The data directory of ``home``, with the embedding model in it."""
+    (home / "data").mkdir()
+    (home / "data" / "models").symlink_to(models_dir, target_is_directory=True)
+    return home / "data"
+
+
+@pytest.mark.usefixtures("data")
+def test_doctor_asks_an_embedded_model_and_fetches_none(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    write_model(home / "tiny.gguf")
+    found = run(home, "doctor", model="gguf:tiny.gguf", max_output_tokens="8")
+    assert found.returncode == 0, found.stdout
+    assert f"{home / 'tiny.gguf'}, 0.0 GiB" in found.stdout
+    assert "answered by gguf:tiny.gguf" in found.stdout
+    missing = run(home, "doctor", model="gguf:hf:ann/tiny/tiny.gguf")
+    assert missing.returncode == 0, missing.stdout
+    assert "is fetched at the first start" in missing.stdout
+    assert "answered by reader" in missing.stdout
+
+
+@pytest.mark.usefixtures("data")
+def test_doctor_names_what_a_model_of_langchain_cannot(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "own").mkdir()
+    (home / "own" / "my_models.py").write_text(
+        "from langchain_core.language_models.fake_chat_models import GenericFakeChatModel\n"
+        "chat = GenericFakeChatModel(messages=iter(['Paris is the capital of France. [1]']))\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(home / "own"))
+    found = run(home, "doctor", model="langchain:my_models:chat")
+    assert found.returncode == 0, found.stdout
+    assert "answered by langchain:my_models:chat" in found.stdout
+    assert "after Stop its request runs on" in found.stdout
+
+
 @pytest.mark.parametrize(
     ("settings", "code", "said"),
     [
+        ({"model": "gguf:none.gguf"}, 1, "none.gguf cannot be read"),
+        ({"model": "langchain:nowhere:chat"}, 1, "no Python module 'nowhere'"),
         ({"port": "99999"}, 2, "LORESTREAM_PORT"),
         ({"model": "gpt-4o"}, 2, "LORESTREAM_MODEL"),
         ({"trusted_proxies": "*"}, 2, "LORESTREAM_TRUSTED_PROXIES"),

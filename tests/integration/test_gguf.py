@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
@@ -21,6 +22,7 @@ from lorestream.providers.gguf import GgufModel
 from tests.fakes.chat import HOW, PROMPT, collect, finish_of
 from tests.fakes.hub import Hub
 from tests.fakes.llama import write_model
+from tests.fakes.server import started_server
 
 pytestmark = pytest.mark.timeout(90)
 SHORT = replace(HOW, max_output_tokens=4, first_token_seconds=40)
@@ -148,6 +150,28 @@ async def test_it_ends_with_its_parent_however_that_ends(model_file: Path, tmp_p
     await until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, 5)
 
 
+async def test_a_server_says_how_far_its_model_is_and_takes_it_along(
+    model_file: Path, tmp_path: Path, models_dir: Path
+) -> None:
+    async with (
+        started_server(tmp_path / "data", models_dir, model=f"gguf:{model_file}", max_output_tokens="4") as server,
+        httpx.AsyncClient(base_url=server.url, timeout=40) as client,
+    ):
+        assert "Language model: gguf:tiny.gguf (LORESTREAM_MODEL names it" in "".join(server.output)
+        headers = await asyncio.to_thread(server.register)
+        await asyncio.to_thread(server.upload, headers, "geo.txt", b"Paris is the capital of France.")
+        asked = await client.post("/query/", json={"question": "What is the capital of France?"}, headers=headers)
+        assert asked.status_code == 200, asked.text
+        assert (asked.json()["model"], asked.json()["finish_reason"]) == ("gguf:tiny.gguf", "length")
+        assert (await client.get("/readyz")).json() == {"status": "ready", "language_model": "ready"}
+        listed = (await client.get("/models", headers=headers)).json()
+        assert [one["name"] for one in listed["items"]] == ["gguf:tiny.gguf", "reader"]
+        assert str(model_file.parent) not in str(listed), "where it lies is nobody's business"
+        (child,) = children(server.process.pid)
+        assert await asyncio.to_thread(server.stop) == 0
+        assert not child.is_running()
+
+
 # Files that are not there, or no model
 
 
@@ -205,7 +229,7 @@ async def test_a_file_of_the_hub_is_fetched_once(hub: Hub, tmp_path: Path) -> No
     await answer(model)
     await model.close()
     assert model.path == tmp_path / "models/gguf/ann/tiny" / FILE
-    assert model.fetched
+    assert model.path.is_file()
     asked = len(hub.requests)
     assert asked >= 2
     assert not any("hf_canary" in str(headers) for headers in hub.requests), "no token of this machine is sent"

@@ -63,7 +63,7 @@ class GgufModel:
         self._files = files
         self._context_tokens = context_tokens
         self.slots = max(1, min(at_once, MAX_SLOTS))
-        shared = f"{self.path.absolute()} {context_tokens} {self.slots}"
+        shared = f"{self.path.resolve()} {context_tokens} {self.slots}"
         self._shared = models / f".gguf-{hashlib.sha256(shared.encode()).hexdigest()[:16]}"
         self._state = State("starting")
         self._changed = asyncio.Event()
