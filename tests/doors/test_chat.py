@@ -115,7 +115,7 @@ async def test_leaving_before_the_first_word_ends_the_answer(house: House, path:
 
 @pytest.mark.parametrize("path", STREAMS)
 async def test_messages_are_a_question_about_the_documents_with_its_history(house: House, path: str) -> None:
-    told = await events(house, path, {"messages": MESSAGES, "model": "ollama:tiny:latest", "max_tokens": 7})
+    told = await events(house, path, {"messages": MESSAGES, "model": "tiny", "max_tokens": 7})
     assert told == [{"token": "Par"}, {"token": "is ☕"}, {"done": True, "finish_reason": "stop"}]
     sent = house.fake.chats[-1].json
     assert sent["options"]["num_predict"] == 7

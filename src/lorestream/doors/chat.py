@@ -22,7 +22,7 @@ from lorestream.conversations.thread_routes import ModelName, QuestionText
 from lorestream.db import now
 from lorestream.description import problems
 from lorestream.doors.messages import Asked, Role, asked
-from lorestream.doors.translate import Encode, Translated, data_line, token_line, whole_answer
+from lorestream.doors.translate import TOKEN, Encode, Translated, data_line, token_line, whole_answer
 from lorestream.errors import InvalidInput, LorestreamError, failure
 from lorestream.http import Body, BrokenOff, EventStream, unless_gone
 from lorestream.providers.catalogue import Catalogue
@@ -104,17 +104,17 @@ async def chat(
     body: AnyBody,
     model: Annotated[ModelName | None, Query()] = None,
 ) -> dict[str, Any] | Response:
-    """Ask a question, and read the whole answer at once.
+    """Ask a question, and read the whole answer at once; ``model`` may be one of Ollama's own names.
 
     With a list of messages in its place, chat with the model alone, without documents, and read Ollama's chat objects
-    as server-sent events; ``model`` may be one of Ollama's own names.
+    as server-sent events.
     """
+    name = await _offered(answers.catalogue, model)
     if isinstance(body, ChatBody):
-        question = Question(body.question, model=model)
+        question = Question(body.question, model=name)
         started = await answers.start(user.user_id, question, door="chat", on_disconnect="cancel")
         return await whole_answer(request, started)
     text, history, instructions = _read(body)
-    name = await _offered(answers.catalogue, model)
     question = Question(text, model=name, retrieve=False, history=history, instructions=instructions)
     shown = model or (await answers.catalogue.resolve(name)).name
     started = await answers.start(user.user_id, question, door="chat_ollama", on_disconnect="cancel")
@@ -131,18 +131,18 @@ async def chat_stream(
     With ``messages`` in its place, read ``{"token": …}`` events, then ``{"done": true, "finish_reason": …}`` or
     ``{"error": …}``.
     """
-    manner = Manner(body.max_tokens)
+    model, manner = await _offered(answers.catalogue, body.model), Manner(body.max_tokens)
     if body.question is not None:
-        question = Question(body.question, model=body.model, manner=manner)
+        question = Question(body.question, model=model, manner=manner)
         started = await answers.start(user.user_id, question, door="chat_text", on_disconnect="cancel")
         text = PlainText(started)
         await text.begin(request)
         headers = {**PLAIN_TEXT, "X-Run-Id": started.run_id}
         return EventStream(text, headers, b"", settings.heartbeat_seconds, settings.write_timeout_seconds)
     said, history, instructions = _read(body.messages or [], QUESTION_CHARACTERS)
-    question = Question(said, model=body.model, history=history, instructions=instructions, manner=manner)
+    question = Question(said, model=model, history=history, instructions=instructions, manner=manner)
     started = await answers.start(user.user_id, question, door="chat_stream", on_disconnect="cancel")
-    return event_stream(started.run_id, Translated(started.reader, answer), settings)
+    return event_stream(started.run_id, Translated(started.reader, answer, around_token=TOKEN), settings)
 
 
 def _read(messages: list[Message], most: int = MESSAGE_CHARACTERS) -> Asked:
@@ -162,9 +162,9 @@ async def _offered(catalogue: Catalogue, name: str | None) -> str | None:
 
 def answer(event: Event) -> bytes:
     """An event as ``/chat/stream`` tells it to a client that sent messages."""
-    if type(event) is Token:  # first, and without a match: there is one for every token
-        return token_line(event.text)
     match event:
+        case Token(text):
+            return token_line(text)
         case Done():
             return data_line({"done": True, "finish_reason": event.finish_reason})
         case Error(message):

@@ -18,7 +18,7 @@ from lorestream.conversations.routes import AnswersDep, SettingsDep, all_read, e
 from lorestream.conversations.thread_routes import QuestionText
 from lorestream.description import problems
 from lorestream.doors.query import DocId, Passages
-from lorestream.doors.translate import Encode, Translated, data_line, token_line
+from lorestream.doors.translate import TOKEN, Encode, Translated, data_line, token_line
 from lorestream.http import Body
 from lorestream.settings import Settings
 from lorestream.streaming.events import Done, Error, Event, Source, Sources, Status, Token
@@ -47,9 +47,9 @@ class RagBody(Body):
 
 def answer(event: Event) -> bytes:
     """An event as ``/rag/stream`` tells it: the text, and how it ended."""
-    if type(event) is Token:  # first, and without a match: there is one for every token
-        return token_line(event.text)
     match event:
+        case Token(text):
+            return token_line(text)
         case Done():
             return data_line({"done": True})
         case Error(message):
@@ -162,4 +162,5 @@ class _Door:
         return self._stream(run_id, reader) if reader else all_read(run_id)
 
     def _stream(self, run_id: str, reader: Reader) -> Response:
-        return event_stream(run_id, Translated(reader, self._encode, resumable=True), self._settings)
+        told = Translated(reader, self._encode, resumable=True, around_token=TOKEN)
+        return event_stream(run_id, told, self._settings)

@@ -25,9 +25,13 @@ def data_line(value: Any) -> bytes:
     return f"data: {json.dumps(value, separators=(',', ':'))}\n\n".encode()
 
 
+# What stands around a token's text in the event ``{"token": text}``.
+TOKEN = (b'data: {"token":', b"}\n\n")
+
+
 def token_line(text: str) -> bytes:
-    """The event ``{"token": text}``, of which there is one for every token."""
-    return f'data: {{"token":{encode_basestring_ascii(text)}}}\n\n'.encode()
+    """The event ``{"token": text}``."""
+    return encode_basestring_ascii(text).encode().join(TOKEN)
 
 
 class Translated:
