@@ -21,7 +21,7 @@ MODEL = "openai:tiny"
 MISSING = "openai:missing"
 Mode = Literal["pass", "hold", "cut", "missing"]
 # So much of an answer comes through before it is held or cut: some tokens, and never all.
-PIECE_BYTES = 1500
+PIECE_BYTES = 6000
 
 
 @dataclass
