@@ -54,7 +54,7 @@ def token_with(kind: Format, escaped: str) -> bytes:
 
 def kind_of(path: str) -> Format:
     """Whose format a request's path belongs to."""
-    if path.startswith("/v1/messages"):
+    if path.startswith(("/v1/messages", "/v1/models?limit=")):
         return "anthropic"
     return "ollama" if path.startswith("/api/") else "openai"
 

@@ -259,6 +259,7 @@ class FakeUpstream:
                 "data": [{"id": model["name"], "object": "model"} for model in self.models],
             },
         }
+        lists["/v1/models?limit=100"] = lists["/v1/models"]
         if path not in lists:
             return Answer((Raw(b"404 page not found"),), status=404, content_type="text/plain")
         return as_json(lists[path])

@@ -14,7 +14,7 @@ from lorestream.errors import InvalidInput
 from lorestream.providers.catalogue import Catalogue
 from lorestream.settings import Settings
 from tests.fakes.embedder import WordEmbedder
-from tests.fakes.upstream import Answer, FakeUpstream, Hold, Request, as_json
+from tests.fakes.upstream import Answer, FakeUpstream, Hold, Raw, Request, as_json
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -78,6 +78,31 @@ async def test_auto_takes_the_configured_server_when_there_is_no_ollama(nowhere:
     assert openai.requests[0].headers["authorization"] == "Bearer secret"
     status = await catalogue.describe()
     assert (status.name, "secret" in repr(status)) == ("openai:qwen", False)
+
+
+async def test_auto_takes_claude_where_only_its_key_is_set(nowhere: str, openai: FakeUpstream) -> None:
+    async with FakeUpstream("anthropic") as claude:
+        claude.models = [tag("claude-opus-9"), tag("claude-haiku-9"), tag("claude-haiku-8")]
+        keyed = {"anthropic_base_url": claude.base_url, "anthropic_api_key": "secret"}
+        catalogue = catalogue_of(nowhere, **keyed)
+        assert (await catalogue.resolve()).name == "anthropic:claude-haiku-9"
+        assert claude.requests[0].headers["x-api-key"] == "secret"
+        assert "secret" not in repr(await catalogue.describe())
+        both = catalogue_of(nowhere, openai_base_url=openai.base_url, **keyed)
+        assert (await both.resolve()).name.startswith("openai:"), "an OpenAI-compatible server goes first"
+        assert [model.name for model in await both.models()][-2:] == ["anthropic:claude-haiku-9", "reader"]
+        named = catalogue_of(nowhere, model="anthropic:claude-haiku-9", **keyed)
+        assert (await named.describe()).why == "LORESTREAM_MODEL names it"
+    offline = catalogue_of(nowhere, **keyed)
+    assert (await offline.resolve()).name == "anthropic:claude-haiku-4-5", "its list is not needed"
+
+
+async def test_a_refused_key_of_anthropic_is_said(nowhere: str) -> None:
+    refusing = FakeUpstream(respond=lambda _request: Answer((Raw(b"{}"),), status=401))
+    async with refusing as claude:
+        status = await catalogue_of(nowhere, anthropic_base_url=claude.url, anthropic_api_key="k").describe()
+    assert status.name == "reader"
+    assert "LORESTREAM_ANTHROPIC_API_KEY" in status.advice
 
 
 async def test_auto_falls_back_to_the_reader_and_says_why(nowhere: str) -> None:
