@@ -19,7 +19,7 @@ from lorestream.accounts.caller import Asks, AskStream, Reads, ReadStream
 from lorestream.conversations.answer import Started
 from lorestream.conversations.models import Question
 from lorestream.conversations.routes import AnswersDep, SettingsDep
-from lorestream.conversations.thread_routes import CollectionId, DocIds, ModelName
+from lorestream.conversations.thread_routes import CollectionId, ConversationsDep, DocIds, ModelName
 from lorestream.description import problems
 from lorestream.doors.messages import asked
 from lorestream.doors.translate import Translated
@@ -93,15 +93,19 @@ class Chat(Lenient):
 STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
 
 
-@router.post("", dependencies=[AskStream], response_class=Response, responses={**STREAM, **problems(409)})
-async def chat(user: Asks, answers: AnswersDep, settings: SettingsDep, body: Chat) -> Response:
+@router.post("", dependencies=[AskStream], response_class=Response, responses={**STREAM, **problems(404, 409)})
+async def chat(
+    user: Asks, answers: AnswersDep, conversations: ConversationsDep, settings: SettingsDep, body: Chat
+) -> Response:
     """Answer the last message, a user's, as a UI message stream; the messages before it are its history.
 
     The same request again, while its answer is being written, follows that answer from its start.
     """
+    question = _question(body)
+    await conversations.check_scope(user.user_id, question.doc_ids, question.collection_id)
     started = await answers.start(
         user.user_id,
-        _question(body),
+        question,
         door="ai_sdk",
         on_disconnect=body.on_disconnect,
         narrate=True,
