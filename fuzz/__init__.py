@@ -5,6 +5,6 @@ moment (tests/unit/test_fuzz_targets.py).
 """
 
 TARGETS = (
-    "access_tokens", "archives", "chunking", "citations", "cursors", "docx", "ollama", "openai", "packed", "sheets",
-    "texts", "upload",
+    "access_tokens", "anthropic", "archives", "chunking", "citations", "cursors", "docx", "ollama", "openai", "packed",
+    "sheets", "texts", "upload",
 )  # fmt: skip
