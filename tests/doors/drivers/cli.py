@@ -61,7 +61,7 @@ class Chat:
         if not stop:
             seen.sources = len(re.findall(r"(?m)^\[\d+\] ", shown)) or None
             answer = shown.partition("\n\n")[2] if seen.sources else ""
-            lines = answer.strip().removesuffix("> ").strip().split("\n")
+            lines = answer.strip().removesuffix(">").strip().split("\n")
             finished = re.fullmatch(r"openai:\S+, [0-9.]+ s", lines[-1]) is not None
             seen.end = "done" if finished else lines[-1] if answer else shown.strip()
             seen.text = "\n".join(lines[:-1]).strip()
