@@ -18,16 +18,19 @@ from rich.markup import escape
 
 from lorestream import __version__, documents_command, evaluate_command, keys_command, login_command, users_command
 from lorestream.chat_command import chat
-from lorestream.command_account import AsJson, InCollection, Model, Passages, User, Whose
+from lorestream.client.connection import address
+from lorestream.client.login import Login
+from lorestream.command_account import AsJson, DataDir, InCollection, Model, Passages, User, Whose
 from lorestream.console import EXIT_USAGE, err, read_settings
 from lorestream.doctor import examine
 from lorestream.errors import LorestreamError
 from lorestream.ingest_command import ingest_paths
 from lorestream.library import Library
+from lorestream.logins import StoredLogin
 from lorestream.main import Server, server
 from lorestream.reindex_command import reindex_documents
 from lorestream.search_command import search
-from lorestream.settings import Settings, cache_dir, unknown_variables
+from lorestream.settings import Settings, cache_dir, config_dir, unknown_variables
 from lorestream.terminal import EXIT_STOPPED, ask_account, ask_documents, run_told
 from lorestream.workers import Workers, until_orphaned
 
@@ -190,9 +193,9 @@ def ingest(
 
 @app.command()
 def mcp(
-    user: Annotated[str | None, typer.Option(help="Whose documents: an email; needed where there are several.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Where everything is kept; no server may run on it.")] = None,
-    url: Annotated[str | None, typer.Option(envvar="LORESTREAM_URL", help="A server to speak for instead.")] = None,
+    data_dir: DataDir = None,
+    user: User = None,
+    url: Annotated[str | None, typer.Option(envvar="LORESTREAM_URL", help="Another server; with its token.")] = None,
     token: Annotated[str, typer.Option(envvar="LORESTREAM_TOKEN", help="API key for it.", show_default=False)] = "",
 ) -> None:
     """Serve your documents to a program that speaks MCP, over stdin and stdout."""
@@ -200,10 +203,10 @@ def mcp(
     # Not with the others: the SDK takes a second to load.
     command = importlib.import_module("lorestream.mcp_command")
     with asyncio.Runner() as runner:
-        if url:
-            runner.run(command.serve_for(url, token))
-        else:
+        if data_dir:
             runner.run(command.serve_library(Library(read_settings(data_dir=data_dir)), user))
+        else:
+            runner.run(command.serve_for(Login(address(url), token) if url else StoredLogin.read(config_dir())))
 
 
 @app.command()

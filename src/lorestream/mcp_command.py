@@ -5,9 +5,10 @@ Over a data directory of this machine, or for a server elsewhere, to which every
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import AsyncGenerator, Awaitable
 from typing import Any, TypeVar
 
+import httpx
 import httpx2
 import mcp_types as types
 from mcp import Client
@@ -18,6 +19,7 @@ from mcp.shared.exceptions import MCPError
 
 from lorestream import __version__
 from lorestream.accounts.models import Principal
+from lorestream.client.login import Login
 from lorestream.doors.mcp_tools import INSTRUCTIONS, Context, Services, build
 from lorestream.errors import StartRefused
 from lorestream.library import Library
@@ -44,15 +46,33 @@ async def serve_library(library: Library, email: str | None) -> None:
         await library.close()
 
 
-async def serve_for(url: str, token: str) -> None:
-    """Serve what a server offers to the owner of this API key or access token until stdin ends. Raises StartRefused."""
-    address = f"{url.rstrip('/')}/mcp"
-    headers = {"Authorization": f"Bearer {token}"}
+async def serve_for(login: Login) -> None:
+    """Serve what a server offers to this login or API key until stdin ends. Raises StartRefused."""
+    address = f"{login.url}/mcp"
     limits = httpx2.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
-    async with httpx2.AsyncClient(headers=headers, timeout=limits) as http:
+    async with (
+        httpx.AsyncClient(base_url=login.url, auth=login) as renewing,
+        httpx2.AsyncClient(auth=_Bearer(login, renewing), timeout=limits) as http,
+    ):
         await _check(http, address)
         async with Client(streamable_http_client(address, http_client=http)) as remote:
             await _serve(_relay(remote))
+
+
+class _Bearer(httpx2.Auth):
+    """A login for the SDK's HTTP client; where it is refused, any request by ours renews it."""
+
+    def __init__(self, login: Login, renewing: httpx.AsyncClient) -> None:
+        self._login = login
+        self._renewing = renewing
+
+    async def async_auth_flow(self, request: httpx2.Request) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
+        request.headers["Authorization"] = f"Bearer {self._login.token}"
+        response = yield request
+        if response.status_code == httpx2.codes.UNAUTHORIZED and self._login.refresh_token:
+            await self._renewing.get("/models")
+            request.headers["Authorization"] = f"Bearer {self._login.token}"
+            yield request
 
 
 async def _serve(server: Server[Any]) -> None:
@@ -70,8 +90,8 @@ async def _check(http: httpx2.AsyncClient, address: str) -> None:
         raise StartRefused(f"{address} is no address of a server, such as http://127.0.0.1:8000.") from failure
     if answer.status_code in (401, 403):
         raise StartRefused(
-            f"The server at {address} refuses the token. Make an API key with the scopes read and ask on its page, and "
-            "give it in LORESTREAM_TOKEN."
+            f"The server at {address} refuses the token. Log in again with lorestream login, or make an API key with "
+            "the scopes read and ask on its page and give it in LORESTREAM_TOKEN."
         )
     if answer.status_code == 404:
         raise StartRefused(f"There is no Lorestream at {address}, or one that is too old.")

@@ -124,16 +124,19 @@ async def test_the_same_request_is_asked_once_while_its_answer_is_written_and_ag
     at.fake.play(Say("Paris again."), Finish())
     at.fake.play(Say("Paris anew."), Finish())
     http, asked = at.client.http, body("twice")
-    pair = [asyncio.create_task(http.post("/ai-sdk/chat", json=asked)) for _ in range(2)]
+
+    async def begun() -> httpx.Response:
+        return await http.send(http.build_request("POST", "/ai-sdk/chat", json=asked), stream=True)
+
+    answers = list(await asyncio.gather(begun(), begun()))
     await at.next_chat()
-    another = asyncio.create_task(http.post("/ai-sdk/chat", json=asked))
-    other = await http.get("/ai-sdk/chat/nothing/stream")  # the third has arrived by the time this is answered
-    assert (other.status_code, other.content) == (204, b"")
-    gate.set()
-    answers = await asyncio.gather(*pair, another)
-    assert {text(parts(one.text)) for one in answers} == {"Paris."}
+    answers.append(await begun())
     assert len({one.headers["x-run-id"] for one in answers}) == 1
     assert answers[0].headers["x-vercel-ai-ui-message-stream"] == "v1"
+    nothing = await http.get("/ai-sdk/chat/nothing/stream")
+    assert (nothing.status_code, nothing.content) == (204, b"")
+    gate.set()
+    assert [text(parts((await one.aread()).decode())) for one in answers] == ["Paris."] * 3
     assert len(at.chats()) == at._seen
     assert text(parts((await http.post("/ai-sdk/chat", json=asked)).text)) == "Paris again."
     again = body("twice", trigger="regenerate-message", messageId="gone")
@@ -231,6 +234,12 @@ async def test_what_cannot_be_asked_is_refused_before_the_stream_with_its_reason
     answer = await at.client.http.post("/ai-sdk/chat", json=asked)
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
     assert reason in answer.json()["message"]
+
+
+@pytest.mark.parametrize("scope", [{"doc_ids": ["0" * 32]}, {"collection_id": "0" * 32}])
+async def test_a_document_or_collection_that_is_not_ones_own_is_404(at: World, scope: dict[str, Any]) -> None:
+    answer = await at.client.http.post("/ai-sdk/chat", json=body("x", **scope))
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
 async def test_half_an_emoji_in_the_history_is_replaced(at: World) -> None:
