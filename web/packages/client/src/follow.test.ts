@@ -162,6 +162,20 @@ describe("resume", () => {
     expect(pauses).toEqual([3000, 4500, 6750, 10125]);
   });
 
+  it("gives up when its patience is at its end, with what the server stated last", async () => {
+    const { link, asked } = scripted(unreachable(), refused(503));
+    const limited = (patienceMs: number) => fold(resume({ ...link, patienceMs }, start, signal));
+    expect((await limited(0)).state).toMatchObject({ phase: "failed", error: { code: "unreachable" } });
+    expect((await limited(0)).state).toMatchObject({ phase: "failed", error: { message: "refused 503" } });
+    expect(asked).toHaveLength(2);
+  });
+
+  it("keeps its patience as long as it is heard", async () => {
+    const { link } = scripted(stream(1, 2), stream(3, 3), stream(4, 6));
+    const { state } = await fold(resume({ ...link, patienceMs: 0 }, start, signal));
+    expect(state).toMatchObject(whole);
+  });
+
   it("waits as long as the server asks", async () => {
     const { link, pauses } = scripted(refused(429, { "Retry-After": "30" }), stream(1, 6));
     await fold(resume(link, start, signal));

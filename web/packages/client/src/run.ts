@@ -25,7 +25,10 @@ export class Run extends Following implements AsyncIterable<AnswerEvent> {
     super(link, question, origin);
     if (signal?.aborted) this.#dropped = { reason: signal.reason };
     else this.follow();
-    signal?.addEventListener("abort", () => this.#drop(signal.reason), { once: true });
+    const drop = () => this.#drop(signal?.reason);
+    signal?.addEventListener("abort", drop);
+    // A signal may outlive many runs.
+    this.subscribe(() => this.running || signal?.removeEventListener("abort", drop));
   }
 
   get state(): AnswerState {
