@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from tests.fakes.reading import GEO, QUESTION, Client, Stream, user_of
 from tests.fakes.server import RunningServer, started_server
@@ -49,6 +50,29 @@ async def asking(
         async with started_server(tmp_path / "data", models_dir, **chosen) as server, user_of(server) as client:
             await asyncio.to_thread(server.upload, dict(client.http.headers), "geo.txt", GEO)
             yield fake, server, client
+
+
+@dataclass
+class House:
+    """One such server for all tests of a file, each of which asks as a user of its own."""
+
+    model: ScriptedModel
+    server: RunningServer
+
+    @asynccontextmanager
+    async def asking(self) -> AsyncIterator[tuple[ScriptedModel, RunningServer, Client]]:
+        """The model, which has heard nothing yet, the server, and a new user with one document."""
+        self.model.connections.clear()
+        async with user_of(self.server, f"{uuid4().hex}@example.com") as client:
+            await asyncio.to_thread(self.server.upload, dict(client.http.headers), "geo.txt", GEO)
+            yield self.model, self.server, client
+
+
+@asynccontextmanager
+async def house_of(folder: Path, models_dir: Path) -> AsyncIterator[House]:
+    """Start it."""
+    async with asking(folder, models_dir) as (model, server, _):
+        yield House(model, server)
 
 
 @dataclass

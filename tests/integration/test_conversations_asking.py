@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from lorestream.conversations.models import Place, Question, Request
 from lorestream.errors import Busy
@@ -14,8 +16,10 @@ from lorestream.library import Library
 from lorestream.settings import Settings
 from lorestream.streaming.events import Done, Error, Reasoning, Sources, Status, Token
 from tests.fakes.reading import QUESTION, Stream, user_of
-from tests.fakes.threads import Thread, asking
+from tests.fakes.threads import House, Thread, asking, house_of
 from tests.fakes.upstream import Fail, Finish, Hold, Say
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 def said(messages: list[dict[str, Any]]) -> list[tuple[str, str]]:
@@ -31,10 +35,14 @@ def tree(whole: dict[str, Any]) -> list[tuple[str, str | None, str]]:
     ]
 
 
-async def test_an_answer_streams_the_whole_grammar_and_is_stored_with_all_it_says(
-    tmp_path: Path, models_dir: Path
-) -> None:
-    async with asking(tmp_path, models_dir) as (fake, _, client):
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def house(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> AsyncIterator[House]:
+    async with house_of(tmp_path_factory.mktemp("house"), models_dir) as started:
+        yield started
+
+
+async def test_an_answer_streams_the_whole_grammar_and_is_stored_with_all_it_says(house: House) -> None:
+    async with house.asking() as (fake, _, client):
         fake.play(Say("The passage says so.", reasoning=True), Say(["Par", "is [1]."]), Finish())
         thread = await Thread.begin(client)
         stream = await thread.answer()
@@ -62,8 +70,8 @@ async def test_an_answer_streams_the_whole_grammar_and_is_stored_with_all_it_say
         assert [message["uncited"] for message in messages] == [False, False, False, True]
 
 
-async def test_a_failed_answer_names_its_conversation_and_is_no_history(tmp_path: Path, models_dir: Path) -> None:
-    async with asking(tmp_path, models_dir) as (fake, _, client):
+async def test_a_failed_answer_names_its_conversation_and_is_no_history(house: House) -> None:
+    async with house.asking() as (fake, _, client):
         fake.play(Fail("boom"))
         thread = await Thread.begin(client)
         error = (await thread.answer()).terminal
@@ -77,10 +85,8 @@ async def test_a_failed_answer_names_its_conversation_and_is_no_history(tmp_path
         assert (await thread.read())["messages"][2]["parent_id"] == error.message_id
 
 
-async def test_the_branch_before_a_question_is_in_its_prompt_without_old_citations(
-    tmp_path: Path, models_dir: Path
-) -> None:
-    async with asking(tmp_path, models_dir) as (fake, _, client):
+async def test_the_branch_before_a_question_is_in_its_prompt_without_old_citations(house: House) -> None:
+    async with house.asking() as (fake, _, client):
         thread = await Thread.begin(client)
         for text in ("Paris [1].", "Since 987 [1][2].", "It is."):
             fake.play(Say(text), Finish())
@@ -95,8 +101,8 @@ async def test_the_branch_before_a_question_is_in_its_prompt_without_old_citatio
         assert third[-1]["content"].startswith("Question: What is the capital of France? (It is.)")
 
 
-async def test_regenerating_and_editing_keep_the_earlier_branches(tmp_path: Path, models_dir: Path) -> None:
-    async with asking(tmp_path, models_dir) as (fake, _, client):
+async def test_regenerating_and_editing_keep_the_earlier_branches(house: House) -> None:
+    async with house.asking() as (fake, _, client):
         thread = await Thread.begin(client)
         for text in ("one", "two", "two again", "edited", "root", "last"):
             fake.play(Say(text), Finish())
@@ -128,8 +134,8 @@ async def test_regenerating_and_editing_keep_the_earlier_branches(tmp_path: Path
             assert refused.response.status_code == 404, "a question follows on an answer"
 
 
-async def test_a_running_answer_can_be_seen_followed_and_has_siblings(tmp_path: Path, models_dir: Path) -> None:
-    async with asking(tmp_path, models_dir) as (fake, _, client):
+async def test_a_running_answer_can_be_seen_followed_and_has_siblings(house: House) -> None:
+    async with house.asking() as (fake, _, client):
         gate = asyncio.Event()
         fake.play(Say("slow "), Hold(gate), Say("end"), Finish())
         fake.play(Say("quick"), Finish())
@@ -151,8 +157,8 @@ async def test_a_running_answer_can_be_seen_followed_and_has_siblings(tmp_path: 
         assert [m["status"] for m in (await thread.read())["messages"]] == ["done"] * 3
 
 
-async def test_a_question_outlives_its_connection(tmp_path: Path, models_dir: Path) -> None:
-    async with asking(tmp_path, models_dir) as (fake, _, client):
+async def test_a_question_outlives_its_connection(house: House) -> None:
+    async with house.asking() as (fake, _, client):
         gate = asyncio.Event()
         fake.play(Say("before "), Hold(gate), Say("after"), Finish())
         thread = await Thread.begin(client)
@@ -165,8 +171,8 @@ async def test_a_question_outlives_its_connection(tmp_path: Path, models_dir: Pa
 
 
 @pytest.mark.fault(32)
-async def test_eight_submits_of_one_request_are_one_generation(tmp_path: Path, models_dir: Path) -> None:
-    async with asking(tmp_path, models_dir) as (fake, _, client):
+async def test_eight_submits_of_one_request_are_one_generation(house: House) -> None:
+    async with house.asking() as (fake, _, client):
         gate = asyncio.Event()
         fake.play(Say("once"), Hold(gate), Say(" only"), Finish())
         thread = await Thread.begin(client)
@@ -217,9 +223,9 @@ async def test_a_request_id_stands_for_one_request(tmp_path: Path, models_dir: P
         assert again.run_id != stream.run_id
 
 
-async def test_stop_then_ask_again_at_once(request: pytest.FixtureRequest, tmp_path: Path, models_dir: Path) -> None:
+async def test_stop_then_ask_again_at_once(request: pytest.FixtureRequest, house: House) -> None:
     """Every answer is complete, and the next prompt holds all of the partial one that was seen."""
-    async with asking(tmp_path, models_dir) as (fake, _, client):
+    async with house.asking() as (fake, _, client):
         for n in range(50 if request.config.getoption("--soak") else 10):
             thread = await Thread.begin(client)
             fake.play(Say([f"w{n}-{i} " for i in range(40)]), Hold())
@@ -238,8 +244,8 @@ async def test_stop_then_ask_again_at_once(request: pytest.FixtureRequest, tmp_p
             assert stored[1]["content"] == partial.text
 
 
-async def test_a_model_can_be_chosen_among_those_listed(tmp_path: Path, models_dir: Path) -> None:
-    async with asking(tmp_path, models_dir) as (fake, _, client):
+async def test_a_model_can_be_chosen_among_those_listed(house: House) -> None:
+    async with house.asking() as (fake, _, client):
         thread = await Thread.begin(client)
         stream = await thread.answer(model="reader")
         assert isinstance(stream.terminal, Done)
@@ -250,8 +256,8 @@ async def test_a_model_can_be_chosen_among_those_listed(tmp_path: Path, models_d
         assert again.terminal.model == "ollama:tiny:latest"
 
 
-async def test_a_conversation_bound_to_documents_searches_those_alone(tmp_path: Path, models_dir: Path) -> None:
-    async with asking(tmp_path, models_dir) as (_, server, client):
+async def test_a_conversation_bound_to_documents_searches_those_alone(house: House) -> None:
+    async with house.asking() as (_, server, client):
         text = b"Rome is the capital of Italy. Paris is mentioned here as the capital of France, too."
         rome = await asyncio.to_thread(server.upload, dict(client.http.headers), "rome.txt", text)
         geo = (await client.http.get("/documents/")).json()["items"][1]["doc_id"]

@@ -9,7 +9,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import pytest
+import pytest_asyncio
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine
@@ -18,8 +21,10 @@ from lorestream.db import MIGRATIONS
 from lorestream.streaming.events import Done, Token
 from tests.fakes.reading import Client, user_of
 from tests.fakes.server import RunningServer, running_server
-from tests.fakes.threads import Thread, asking
+from tests.fakes.threads import House, Thread, asking, house_of
 from tests.fakes.upstream import Finish, Hold, Say
+
+ASYNC = pytest.mark.asyncio(loop_scope="module")
 
 
 @asynccontextmanager
@@ -33,8 +38,15 @@ async def items(client: Client, **params: Any) -> list[dict[str, Any]]:
     return found
 
 
-async def test_a_conversation_is_made_renamed_listed_and_deleted(reader_server: RunningServer) -> None:
-    async with user_of(reader_server) as client:
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def house(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> AsyncIterator[House]:
+    async with house_of(tmp_path_factory.mktemp("house"), models_dir) as started:
+        yield started
+
+
+@ASYNC
+async def test_a_conversation_is_made_renamed_listed_and_deleted(house: House) -> None:
+    async with house.asking() as (_, _, client):
         made = await client.http.post("/conversations/", json={"title": "Rivers"})
         assert made.status_code == 201
         one = made.json()
@@ -50,8 +62,9 @@ async def test_a_conversation_is_made_renamed_listed_and_deleted(reader_server: 
         assert await items(client) == []
 
 
-async def test_lists_are_paged_without_a_gap_or_a_repetition(reader_server: RunningServer) -> None:
-    async with user_of(reader_server) as client:
+@ASYNC
+async def test_lists_are_paged_without_a_gap_or_a_repetition(house: House) -> None:
+    async with house.asking() as (_, _, client):
         for n in range(7):
             await client.http.post("/conversations/", json={"title": f"n{n}"})
         seen: list[str] = []
@@ -94,8 +107,9 @@ BAD: list[tuple[str, str, dict[str, Any]]] = [
 ]
 
 
-async def test_bad_input_is_refused_with_its_reason(reader_server: RunningServer) -> None:
-    async with user_of(reader_server) as client:
+@ASYNC
+async def test_bad_input_is_refused_with_its_reason(house: House) -> None:
+    async with house.asking() as (_, _, client):
         one = (await client.http.post("/conversations/", json={})).json()["conversation_id"]
         for method, path, body in BAD:
             answer = await client.http.request(
@@ -109,8 +123,9 @@ async def test_bad_input_is_refused_with_its_reason(reader_server: RunningServer
         assert (await client.http.get(f"/conversations/{one}")).json()["messages"] == []
 
 
-async def test_search_finds_titles_questions_and_answers_of_the_caller_alone(tmp_path: Path, models_dir: Path) -> None:
-    async with asking(tmp_path, models_dir) as (fake, server, client), user_of(server, "b@example.com") as bob:
+@ASYNC
+async def test_search_finds_titles_questions_and_answers_of_the_caller_alone(house: House) -> None:
+    async with house.asking() as (fake, server, client), user_of(server, f"{uuid4().hex}@example.com") as bob:
         fake.play(Say("The aqueducts carried water."), Finish())
         capital = await Thread.begin(client)
         await capital.answer("What is the capital of France?")
@@ -129,8 +144,9 @@ async def test_search_finds_titles_questions_and_answers_of_the_caller_alone(tmp
         assert [item["title"] for item in await items(client, q="lakes")] == ["Lakes"]
 
 
-async def test_the_first_question_names_the_conversation_unless_it_has_a_name(tmp_path: Path, models_dir: Path) -> None:
-    async with asking(tmp_path, models_dir) as (_, _, client):
+@ASYNC
+async def test_the_first_question_names_the_conversation_unless_it_has_a_name(house: House) -> None:
+    async with house.asking() as (_, _, client):
         unnamed, named = await Thread.begin(client), await Thread.begin(client, title="Mine")
         for thread in (unnamed, named):
             await thread.answer(
@@ -142,6 +158,7 @@ async def test_the_first_question_names_the_conversation_unless_it_has_a_name(tm
         assert (await items(client))[0]["title"] == "Mine", "the last active comes first"
 
 
+@ASYNC
 async def test_deletion_leaves_nothing_and_stops_what_runs(tmp_path: Path, models_dir: Path) -> None:
     async with asking(tmp_path, models_dir) as (fake, server, client):
         thread, kept = await Thread.begin(client), await Thread.begin(client, title="Kept")
@@ -168,8 +185,9 @@ async def test_deletion_leaves_nothing_and_stops_what_runs(tmp_path: Path, model
         assert counts == {"conversations": 1, "messages": 0, "conversation_texts": 1}
 
 
-async def test_an_export_holds_the_newest_branch_or_everything_with_sources(tmp_path: Path, models_dir: Path) -> None:
-    async with asking(tmp_path, models_dir) as (fake, _, client):
+@ASYNC
+async def test_an_export_holds_the_newest_branch_or_everything_with_sources(house: House) -> None:
+    async with house.asking() as (fake, _, client):
         thread = await Thread.begin(client, title='Straße / "Paris"\r\n')
         fake.play(Say("The old answer."), Finish())
         old = await thread.answer("What is the capital of France?\nIn one line.")
@@ -188,8 +206,9 @@ async def test_an_export_holds_the_newest_branch_or_everything_with_sources(tmp_
         assert (await client.http.get(f"{thread.path}/export", params={"format": "docx"})).status_code == 422
 
 
-async def test_feedback_is_kept_changed_and_taken_back(tmp_path: Path, models_dir: Path) -> None:
-    async with asking(tmp_path, models_dir) as (_, _, client):
+@ASYNC
+async def test_feedback_is_kept_changed_and_taken_back(house: House) -> None:
+    async with house.asking() as (_, _, client):
         thread = await Thread.begin(client)
         await thread.answer()
         question, answer = (await thread.read())["messages"]
@@ -205,8 +224,9 @@ async def test_feedback_is_kept_changed_and_taken_back(tmp_path: Path, models_di
         assert (await client.http.put(of_question, json={"rating": "up"})).status_code == 404
 
 
-async def test_no_route_shows_or_changes_anything_of_another_user(tmp_path: Path, models_dir: Path) -> None:
-    async with asking(tmp_path, models_dir) as (fake, server, alice), user_of(server, "b@example.com") as bob:
+@ASYNC
+async def test_no_route_shows_or_changes_anything_of_another_user(house: House) -> None:
+    async with house.asking() as (fake, server, alice), user_of(server, f"{uuid4().hex}@example.com") as bob:
         doc_id = (await alice.http.get("/documents/")).json()["items"][0]["doc_id"]
         thread = await Thread.begin(alice, title="Private")
         await thread.answer()
@@ -244,8 +264,9 @@ async def test_no_route_shows_or_changes_anything_of_another_user(tmp_path: Path
         assert [item["title"] for item in await items(bob)] == ["x"]
 
 
-async def test_every_route_needs_a_login(reader_server: RunningServer) -> None:
-    async with user_of(reader_server) as client:
+@ASYNC
+async def test_every_route_needs_a_login(house: House) -> None:
+    async with house.asking() as (_, _, client):
         client.http.headers.pop("authorization")
         schema = (await client.http.get("/openapi.json")).json()
         routes = [
