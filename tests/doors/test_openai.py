@@ -453,7 +453,7 @@ async def test_a_text_longer_than_the_embedder_reads_is_embedded_whole(client: A
         ({"input": "x", "dimensions": 256}, "dimensions"),
         ({"input": "x", "encoding_format": "int8"}, "encoding_format"),
     ],
-    ids=str,
+    ids=["tokens", "lists of tokens", "none", "empty", "too many", "too long", "shorter vectors", "another format"],
 )
 async def test_embeddings_that_cannot_be_had(client: AsyncOpenAI, wrong: dict[str, Any], param: str) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
