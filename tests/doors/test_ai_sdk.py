@@ -164,6 +164,18 @@ async def test_stop_before_the_first_token_reaches_the_model_and_another_users_s
     assert (await http.post("/ai-sdk/chat/to stop/stop")).json() == {"stopping": 0}
 
 
+async def test_stop_reaches_a_question_that_is_still_on_its_way(at: World) -> None:
+    at.fake.play(Hold(), always=True)
+    try:
+        async with asyncio.timeout(20):
+            stopping = asyncio.create_task(at.client.http.post("/ai-sdk/chat/at once/stop"))
+            found = parts((await at.client.http.post("/ai-sdk/chat", json=body("at once"))).text)
+    finally:
+        at.fake._always = None
+    assert found[-1]["type"] == "abort"
+    assert (await stopping).json() == {"stopping": 1}
+
+
 @pytest.mark.parametrize("on_disconnect", ["continue", "cancel"])
 async def test_who_leaves_can_come_back_unless_leaving_was_to_be_the_end(at: World, on_disconnect: str) -> None:
     gate, http = asyncio.Event(), at.client.http

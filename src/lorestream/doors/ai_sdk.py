@@ -5,6 +5,7 @@ https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol, and ``uiMessageChunkSchema`` 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Iterator
@@ -35,6 +36,8 @@ router = APIRouter(prefix="/ai-sdk/chat", tags=["ai sdk"])
 QUESTION_CHARACTERS, INSTRUCTIONS_CHARACTERS = 4000, 4000
 # More turns than fit into any prompt.
 MAX_TURNS = 64
+# How often, and how far apart, Stop looks for an answer that is about to begin.
+LOOKS, LOOK_SECONDS = 20, 0.05
 END = b"data: [DONE]\n\n"
 FINISHED = {"stop": "stop", "length": "length", "content_filter": "content-filter", "no_context": "stop"}
 EXAMPLE = [{"id": "m1", "role": "user", "parts": [{"type": "text", "text": "What is the capital of France?"}]}]
@@ -135,9 +138,15 @@ class Stopping(BaseModel):
 
 @router.post("/{chat_id}/stop", status_code=202)
 async def stop(user: Asks, answers: AnswersDep, chat_id: ChatPath) -> Stopping:
-    """Stop what is being written in this chat; what came of it is kept. ``useChat``'s own ``stop`` only leaves."""
-    running = await answers.store.running_in_chat(user.user_id, chat_id)
-    return Stopping(stopping=sum([await answers.runs.stop(run_id) for run_id, _ in running]))
+    """Stop what is being written in this chat; what came of it is kept. ``useChat``'s own ``stop`` only leaves.
+
+    A question that is still on its way here is waited for: who stops at once has seen nothing of it either.
+    """
+    for _ in range(LOOKS):
+        if running := await answers.store.running_in_chat(user.user_id, chat_id):
+            return Stopping(stopping=sum([await answers.runs.stop(run_id) for run_id, _ in running]))
+        await asyncio.sleep(LOOK_SECONDS)
+    return Stopping(stopping=0)
 
 
 def _question(body: Chat) -> Question:
