@@ -240,6 +240,7 @@ def _configuration(settings: Settings, corpus: Corpus, k: int, model: str | None
         *settings.model_fields_set,
     )  # fmt: skip
     hidden = {"data_dir", "model", "openai_api_key", "redis_url", "openai_base_url", "ollama_url"}
+    hidden |= {"anthropic_api_key", "anthropic_base_url"}
     chosen = {name: str(getattr(settings, name)) for name in dict.fromkeys(names) if name not in hidden}
     return {"model": model or "none: retrieval only", "embedder": corpus.library.embedder.name, K: str(k), **chosen}
 

@@ -83,7 +83,7 @@ async def test_auto_takes_the_configured_server_when_there_is_no_ollama(nowhere:
 async def test_auto_takes_claude_where_only_its_key_is_set(nowhere: str, openai: FakeUpstream) -> None:
     async with FakeUpstream("anthropic") as claude:
         claude.models = [tag("claude-opus-9"), tag("claude-haiku-9"), tag("claude-haiku-8")]
-        keyed = {"anthropic_base_url": claude.base_url, "anthropic_api_key": "secret"}
+        keyed: dict[str, Any] = {"anthropic_base_url": claude.base_url, "anthropic_api_key": "secret"}
         catalogue = catalogue_of(nowhere, **keyed)
         assert (await catalogue.resolve()).name == "anthropic:claude-haiku-9"
         assert claude.requests[0].headers["x-api-key"] == "secret"

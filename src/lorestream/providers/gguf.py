@@ -185,11 +185,14 @@ class GgufModel:
         while not self._state.final:
             began = loop.time()
             await self._pass_on(State("starting"))
-            code = await self._run()
+            try:
+                ended = f"llama.cpp ended with code {await self._run()}"
+            except OSError as error:
+                ended = f"llama.cpp could not be started ({os.strerror(error.errno or 0)})"
             if loop.time() - began > STEADY_SECONDS:
                 delay = RESTART_SECONDS
             if self._state.phase != "failed":
-                await self._pass_on(State("failed", message=f"llama.cpp ended with code {code}; it is started again"))
+                await self._pass_on(State("failed", message=f"{ended}; it is started again"))
             if not self._state.final:
                 log.warning("%s: %s (in %g s)", self.name, self._state.message, delay)
                 await asyncio.sleep(delay)

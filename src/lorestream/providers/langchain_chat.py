@@ -50,7 +50,7 @@ TELLING = TESTED | {
     *("langchain_google_vertexai", "langchain_groq", "langchain_mistralai", "langchain_together", "langchain_xai"),
 }
 BUFFER_CHARACTERS = 4 * 1024 * 1024  # that a model may be ahead of whoever reads it
-TURN_SECONDS = 0.005  # a client whose data is always there would never let anything else run
+TURN_SECONDS = 0.001  # a client whose data is always there would never let anything else run
 END_SECONDS, CANCELLATIONS = 0.4, 4  # for an integration to let go of its connection
 REASON_KEYS = ("finish_reason", "done_reason", "stop_reason", "finishReason", "stopReason", "status")
 REASONS: dict[str, FinishReason] = {
