@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import httpx
@@ -14,10 +15,10 @@ from tests.e2e.page import browsing
 # As such a page has it: a ticket first, then EventSource and nothing else.
 PAGE = """async ({url, token, question, stop, path}) => {
   const given = await fetch(url + "/auth/tickets", {method: "POST", headers: {Authorization: "Bearer " + token}});
-  if (!given.ok) return {text: "", sources: null, end: `${given.status} ${(await given.json()).code}`, stopped: false};
+  if (!given.ok) return {text: "", sources: null, end: `${given.status} ${(await given.json()).code}`, stopped: 0};
   const {ticket} = await given.json();
   const es = new EventSource(`${url}${path}?` + new URLSearchParams({query: question, ticket}));
-  const seen = {text: "", sources: null, end: "", stopped: false};
+  const seen = {text: "", sources: null, end: "", stopped: 0};
   return await new Promise((resolve) => {
     const over = (end) => { es.close(); resolve({...seen, end}); };
     es.onmessage = ({data}) => {
@@ -26,7 +27,7 @@ PAGE = """async ({url, token, question, stop, path}) => {
       if (event.token) seen.text += event.token;
       if (event.error) over(event.error);
       if (event.done) over("done");
-      if (event.token && stop) { seen.stopped = true; over("stopped"); }
+      if (event.token && stop) { seen.stopped = Date.now(); over("stopped"); }
     };
     es.onerror = () => { if (es.readyState === EventSource.CLOSED) over("the stream was refused"); };
   });
@@ -35,11 +36,11 @@ PAGE = """async ({url, token, question, stop, path}) => {
 
 async def in_browser(page: Page, target: Target, path: str, *, stop: bool) -> Seen:
     asked = {"url": target.url, "token": target.token, "question": target.question, "stop": stop, "path": path}
-    await page.goto(target.url)
+    await page.goto(f"{target.url}/healthz")  # any page of the server's own, without the web app
     found: dict[str, Any] = await page.evaluate(PAGE, asked)
     seen = Seen(found["text"], found["sources"], found["end"])
     if found["stopped"]:
-        seen.stop()
+        seen.stopped_at = time.monotonic() - (time.time() - found["stopped"] / 1000)
     return seen
 
 
