@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
 from lorestream.client import AsyncAnswer, AsyncClient
-from lorestream.console import read_settings
-from lorestream.library import Library
-from lorestream.local_account import LocalAccount, LocalAnswer
+from lorestream.console import configure_logging, read_settings
 from lorestream.logins import StoredLogin
 from lorestream.settings import config_dir
 
-Account: TypeAlias = AsyncClient | LocalAccount
-Answer: TypeAlias = AsyncAnswer | LocalAnswer
+if TYPE_CHECKING:
+    from lorestream.local_account import LocalAccount, LocalAnswer
+
+Account: TypeAlias = "AsyncClient | LocalAccount"
+Answer: TypeAlias = "AsyncAnswer | LocalAnswer"
 
 DataDir = Annotated[
     Path | None, typer.Option(help="A data directory of this machine, in place of the server you are logged in to.")
@@ -54,14 +57,17 @@ class Whose:
             async with AsyncClient(login.url, login=login) as client:
                 yield client
             return
-        library = Library(read_settings(data_dir=self.data_dir, model=self.model))
+        # Only here: a library takes seconds to load, and a server is asked without one.
+        configure_logging(logging.ERROR)
+        local = importlib.import_module("lorestream.local_account")
+        library = local.Library(read_settings(data_dir=self.data_dir, model=self.model))
         if documents:
             async with library.beside():
-                yield LocalAccount(library, (await library.users.meant(self.user)).user_id)
+                yield local.LocalAccount(library, (await library.users.meant(self.user)).user_id)
             return
         await library.open()
         try:
-            yield LocalAccount(library, (await library.users.meant(self.user)).user_id)
+            yield local.LocalAccount(library, (await library.users.meant(self.user)).user_id)
         finally:
             await library.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -38,3 +39,10 @@ def read_settings(**overrides: Any) -> Settings:
             name = PREFIX + "_".join(str(part) for part in problem["loc"]).upper()
             err.print(f"{name if problem['loc'] else 'Settings'}: {problem['msg'].removeprefix('Value error, ')}")
         sys.exit(EXIT_USAGE)
+
+
+def configure_logging(level: int) -> None:
+    """Log from this level on to stderr."""
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    for chatty in ("uvicorn", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -7,22 +7,15 @@ import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
 
-from lorestream.accounts.models import Principal
 from lorestream.command_account import Answer, Whose, collection_id
-from lorestream.console import files_below
-from lorestream.conversations.models import Question
-from lorestream.documents.models import Document
-from lorestream.errors import LorestreamError, NoDocuments
-from lorestream.library import Library
+from lorestream.errors import LorestreamError
 from lorestream.providers.base import NO_ANSWER
 from lorestream.streaming.events import Done, Error, Event, Fold, Source, Sources, Token, error_event
 
@@ -41,22 +34,6 @@ async def ask_account(whose: Whose, question: str, k: int, collection: str | Non
         within = await collection_id(account, collection)
         answer = account.ask(question, k=k, collection_id=within, model=whose.asked_model)
         return await show_answer(answer, as_json=as_json)
-
-
-async def ask_documents(library: Library, question: str, paths: Sequence[Path], k: int, *, as_json: bool) -> int:
-    """Index the files below ``paths``, ask, print; the exit code."""
-    async with _opened(library):
-        owner = await library.accounts.local_user()
-        ready = await _index(library, owner, list(files_below(paths)))
-        if not ready:
-            raise NoDocuments("None of these files could be read.")
-        asked = Question(question, k, ready)
-        started = await library.answers.start(owner.user_id, asked, door="cli", on_disconnect="cancel")
-        try:
-            with stopped_by_ctrl_c(lambda: library.runs.stop(started.run_id)):
-                return await show(started.reader.events(), as_json=as_json)
-        finally:
-            started.reader.close()
 
 
 def run_told(work: Coroutine[Any, Any, int], *, as_json: bool) -> int:
@@ -178,46 +155,3 @@ def _show(event: Event) -> None:
         case Error():
             out.print("")
             err.print(shown(event.message))
-
-
-@asynccontextmanager
-async def _opened(library: Library) -> AsyncIterator[None]:
-    await library.open()
-    try:
-        yield
-    finally:
-        await library.close()
-
-
-async def _index(library: Library, owner: Principal, paths: Sequence[Path]) -> list[str]:
-    """Index what is not yet; the ids of the documents that can be asked."""
-    ready: dict[str, None] = {}
-    bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), MofNCompleteColumn(), console=err
-    )
-    with bar:
-        task = bar.add_task("Reading your files", total=len(paths))
-        for done, path in enumerate(paths):
-
-            def report(_doc_id: str, _status: str, progress: float, done: int = done) -> None:
-                bar.update(task, completed=done + progress)
-
-            bar.update(task, description=escape(path.name[:40]), completed=done)
-            try:
-                document, _ = await library.documents.add_path(owner.user_id, path)
-                if document.status == "failed":
-                    document = await library.documents.retry(owner.user_id, document.doc_id)
-                while not document.settled and await library.documents.ingestor.ingest(document.doc_id, report):
-                    document = await library.documents.get(owner.user_id, document.doc_id)
-                _note(document, path, ready)
-            except LorestreamError as failure:
-                err.print(f"{escape(str(path))}: {escape(failure.message)}")
-        bar.update(task, description="Read", completed=len(paths))
-    return list(ready)
-
-
-def _note(document: Document, path: Path, ready: dict[str, None]) -> None:
-    if document.status == "ready":
-        ready[document.doc_id] = None
-    else:
-        err.print(f"{escape(str(path))}: {escape(document.error_message or document.status)}")
