@@ -1,7 +1,8 @@
 """Tickets for a browser's EventSource, which can send no header: each begins one run, and is good for its reconnects.
 
 A ticket stands in a URL, so it is worth little: it is given for a minute, lets in once, and after that only whoever
-goes on reading the one run that it began, as long as the login or the API key lives for which it was given.
+goes on reading the one run that it began, as long as the login or the API key lives for which it was given. Whoever
+finds a used one in a log lacks the name of that run, which only its own stream tells.
 """
 
 from __future__ import annotations
