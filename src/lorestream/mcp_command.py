@@ -10,8 +10,7 @@ from typing import Any, TypeVar
 
 import httpx
 import httpx2
-import mcp_types as types
-from mcp import Client
+from mcp import Client, types
 from mcp.client.streamable_http import streamable_http_client
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server

@@ -4,7 +4,13 @@ import { DefaultChatTransport } from "ai";
 
 const target = JSON.parse(process.argv[2]);
 const headers = { Authorization: `Bearer ${target.token}` };
-const transport = new DefaultChatTransport({ api: `${target.url}/ai-sdk/chat`, headers });
+const transport = new DefaultChatTransport({
+  api: `${target.url}/ai-sdk/chat`,
+  headers,
+  prepareSendMessagesRequest: ({ id, messages, trigger, body }) => ({
+    body: { ...body, id, trigger, messages: messages.slice(-40) },
+  }),
+});
 const text = (message) => message.parts.map((part) => (part.type === "text" ? part.text : "")).join("");
 const phases = [];
 const note = (part) => part.type === "data-status" && phases.push(part.data.phase);
