@@ -20,7 +20,7 @@ import pytest_asyncio
 import lorestream
 from tests.conftest import SEED
 from tests.fakes.reading import QUESTION
-from tests.fakes.upstream import Finish, Say
+from tests.fakes.upstream import Finish, Hold, Say
 from tests.faults.world import World, world
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
@@ -70,8 +70,21 @@ class Shears:
         self._chance = random.Random(SEED)
         self._planned = cuts
         self.cuts = 0
+        self._serving: set[asyncio.Task[None]] = set()
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection, until it ends or ``close`` is called."""
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+
+    async def close(self) -> None:
+        """End what is still open."""
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection(self._to.hostname, self._to.port)
         sending = asyncio.create_task(self._pass(reader, back, None))
         left = self._chance.randrange(1, 1500) if self.cuts < self._planned else None
@@ -81,6 +94,7 @@ class Shears:
                 writer.transport.abort()
         finally:
             sending.cancel()
+            await asyncio.wait([sending])
             back.close()
             writer.close()
 
@@ -99,8 +113,11 @@ class Shears:
 @asynccontextmanager
 async def shears_to(url: str) -> AsyncIterator[tuple[Shears, str]]:
     shears = Shears(url, CUTS)
-    async with await asyncio.start_server(shears.serve, "127.0.0.1", 0) as listening:
-        yield shears, f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    async with await asyncio.start_server(shears.accept, "127.0.0.1", 0) as listening:
+        try:
+            yield shears, f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+        finally:
+            await shears.close()
 
 
 async def test_an_answer_through_fifty_cuts_at_random_bytes_equals_the_stored_one(at: World) -> None:
@@ -117,12 +134,34 @@ async def test_an_answer_through_fifty_cuts_at_random_bytes_equals_the_stored_on
     assert len(at.chats()) == before + 1, "it was asked once"
 
 
-def example(page: Path, language: str) -> str:
-    """The first example in a page of the documentation that uses our packages."""
-    for block in re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL):
-        if "@lorestream/client" in block:
-            return str(block)
-    raise AssertionError(page)
+async def test_a_loop_that_is_left_before_the_first_token_stops_the_model(at: World) -> None:
+    at.skip_chats()
+    at.fake.play(Hold())
+    asked = json.dumps({"url": at.server.url, "token": token(at), "question": QUESTION})
+    reading = asyncio.create_task(run("node", "tests/packages/left-early.mjs", asked, cwd=WEB))
+    connection = await at.next_chat()
+    seen = json.loads(await reading)
+    async with asyncio.timeout(5):
+        await connection.closed
+    assert (seen["phase"], seen["text"]) == ("stopped", "")
+    assert (await at.stored(seen["runId"]))["status"] == "stopped"
+
+
+async def test_a_document_is_sent_found_listed_and_deleted(at: World) -> None:
+    asked = json.dumps({"url": at.server.url, "token": token(at)})
+    seen = json.loads(await run("node", "tests/packages/documents.mjs", asked, cwd=WEB))
+    assert (seen["status"], seen["found"]) == ("ready", "Oslo is the capital of Norway.")
+    assert seen["names"] == ["north.txt"]
+    assert (seen["gone"]["name"], seen["gone"]["status"]) == ("LorestreamError", 404)
+    assert seen["empty"]["status"] == 422
+    assert seen["wrong"]["fields"].keys() == {"query.q", "query.k"}
+
+
+def example(package: str, language: str) -> str:
+    """The first example of a package's page, which the page of all clients shows, too."""
+    shown = re.findall(rf"```{language}\n(.*?)```", (PACKAGES / package / "README.md").read_text(), re.DOTALL)
+    assert shown[0] in (ROOT / "docs" / "clients.md").read_text()
+    return str(shown[0])
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -148,27 +187,23 @@ async def test_what_is_published_is_what_is_needed(installed: tuple[Path, list[d
         assert not [name for name in files if ".test." in name or not re.match(r"(dist|src)/|[\w.]+$", name)]
 
 
-@pytest.mark.parametrize(
-    "page", [ROOT / "docs" / "clients.md", PACKAGES / "client" / "README.md"], ids=lambda p: p.name
-)
 async def test_the_example_in_javascript_runs_from_the_tarball(
-    at: World, installed: tuple[Path, list[dict[str, Any]]], page: Path
+    at: World, installed: tuple[Path, list[dict[str, Any]]]
 ) -> None:
     at.fake.play(Say(ANSWER), Finish())
-    (installed[0] / "example.mjs").write_text(example(page, "js").replace(EXAMPLE_URL, at.server.url))
+    (installed[0] / "example.mjs").write_text(example("client", "js").replace(EXAMPLE_URL, at.server.url))
     out = await run("node", "example.mjs", cwd=installed[0], TOKEN=token(at))
     assert "[1] geo" in out
     assert "".join(ANSWER) in out
 
 
-@pytest.mark.parametrize("page", [ROOT / "docs" / "clients.md", PACKAGES / "react" / "README.md"], ids=lambda p: p.name)
-async def test_the_example_in_react_runs(at: World, tmp_path: Path, page: Path) -> None:
+async def test_the_example_in_react_runs(at: World, tmp_path: Path) -> None:
     at.fake.play(Say(ANSWER), Finish())
     folder = WEB / "node_modules" / ".lorestream" / tmp_path.name  # where the packages are found
     folder.mkdir(parents=True)
     try:
         asked = json.dumps({"folder": str(folder), "question": QUESTION})
-        source = example(page, "jsx").replace(EXAMPLE_URL, at.server.url)
+        source = example("react", "jsx").replace(EXAMPLE_URL, at.server.url)
         out = json.loads(await run("node", "tests/packages/react-example.mjs", asked, source, cwd=WEB, TOKEN=token(at)))
     finally:
         shutil.rmtree(folder)
