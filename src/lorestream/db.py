@@ -7,6 +7,7 @@ the lock at its start (``busy_timeout``) instead of failing in the middle when t
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
@@ -15,11 +16,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy import URL, Connection, DateTime, Dialect, create_engine, event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DatabaseError, OperationalError
@@ -65,7 +61,9 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def _configure(engine: Engine) -> None:
+def configure(engine: Engine) -> None:
+    """Have every connection of an engine, and every transaction, as this page says at its top."""
+
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # the driver must not begin transactions of its own
@@ -111,7 +109,7 @@ class Database:
         self._engine = create_async_engine(
             URL.create("sqlite+aiosqlite", database=str(path)), pool_size=16, max_overflow=0
         )
-        _configure(self._engine.sync_engine)
+        configure(self._engine.sync_engine)
         self._readers = async_sessionmaker(self._engine, expire_on_commit=False)
         self._writers = async_sessionmaker(
             self._engine.execution_options(lorestream_write=True), expire_on_commit=False
@@ -168,38 +166,18 @@ class Database:
         engine = create_engine(URL.create("sqlite", database=str(self.path)))
         try:
             with engine.connect() as connection:
-                made_by = MigrationContext.configure(connection).get_current_revision()
+                made_by = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
         except (DatabaseError, sqlite3.DatabaseError):
             return False
         finally:
             engine.dispose()
-        return made_by == ScriptDirectory(str(MIGRATIONS)).get_current_head()
+        # The last migration's file is named by its number, as all are.
+        return bool(made_by == max((MIGRATIONS / "versions").glob("[0-9]*.py")).name.partition("_")[0])
 
     def migrate(self) -> None:
         """Bring the tables to this version's schema (blocking: call it in a thread).
 
         Raises StartRefused when the file is not a database or is of a newer version; it is never re-created.
         """
-        engine = create_engine(URL.create("sqlite", database=str(self.path)))
-        _configure(engine)
-        config = Config()
-        config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-        try:
-            # Made by us, because SQLite would let others read it; its -wal and -shm files take over the mode. Never
-            # opened where it is there: closing it would end SQLite's locks of this process, and spoil the file.
-            if not self.path.exists():
-                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-            with engine.execution_options(lorestream_write=True).connect() as connection:
-                config.attributes["connection"] = connection
-                command.upgrade(config, "head")
-        except (DatabaseError, sqlite3.DatabaseError, OSError) as error:
-            raise StartRefused(
-                f"The database {self.path} cannot be opened ({type(error.__cause__ or error).__name__}). "
-                "If the file is damaged, restore a backup; it was not changed."
-            ) from error
-        except CommandError as error:
-            raise StartRefused(
-                f"The database {self.path} was made by a newer Lorestream; please update Lorestream."
-            ) from error
-        finally:
-            engine.dispose()
+        # Not with the others: Alembic takes as long to load as all the rest, and only who migrates needs it.
+        importlib.import_module("lorestream.schema").upgrade(self.path)

@@ -1,4 +1,4 @@
-"""Alembic's environment: runs inside the connection that ``db.Database.migrate`` opened.
+"""Alembic's environment: runs inside the connection that ``schema.upgrade`` opened.
 
 All migrations are one transaction, which begins IMMEDIATE: of two processes that start together one waits for the
 other, and a migration that fails leaves nothing behind. (SQLite's DDL is transactional; Alembic assumes that its
