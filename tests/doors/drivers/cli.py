@@ -54,10 +54,10 @@ class Chat:
                     seen.stop()
                     seen.text = "P"
                     terminal.type(CTRL_C)
-                    seen.text += (await terminal.until("(stopped)")).removesuffix("(stopped)").strip()
+                    seen.text += (await terminal.until("(stopped)")).removesuffix("(stopped)").replace("^C", "").strip()
                 shown = await terminal.until("> ")
                 terminal.type(CTRL_D)
-                assert await terminal.process.wait() == (130 if stop else 0 if "[1]" in shown else 1)
+                code = await terminal.process.wait()
         if not stop:
             seen.sources = len(re.findall(r"(?m)^\[\d+\] ", shown)) or None
             answer = shown.partition("\n\n")[2] if seen.sources else ""
@@ -65,6 +65,7 @@ class Chat:
             finished = re.fullmatch(r"openai:\S+, [0-9.]+ s", lines[-1]) is not None
             seen.end = "done" if finished else lines[-1] if answer else shown.strip()
             seen.text = "\n".join(lines[:-1]).strip()
+        assert code == {"done": 0, "stopped": 130}.get(seen.end, 1), (code, seen)
         return seen
 
 
