@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlencode
 
+import certifi
 import pytest
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk
@@ -41,6 +42,17 @@ pytestmark = pytest.mark.timeout(60)
 Kind = Literal["ollama", "openai"]
 # Without what Ollama's own client takes for the end of a line (U+2028, U+0085).
 PIECES = ["Pa", "ris", " – é", "tat 🇫🇷", "\r\n", '"[1]\\', "."]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_authorities(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Their clients read all certificates of authorities whenever one is made, which is most of these tests' time."""
+    first = Path(certifi.where()).read_text().partition("-----END CERTIFICATE-----")
+    path = tmp_path_factory.mktemp("authorities") / "one.pem"
+    path.write_text(first[0] + first[1] + "\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(path))
+        yield
 
 
 @pytest.fixture(params=["ollama", "openai"])
