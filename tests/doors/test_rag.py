@@ -13,6 +13,7 @@ import httpx
 import pytest
 from playwright.async_api import Page
 
+from lorestream.doors.rag import STOPPED
 from tests.doors.house import House
 from tests.e2e.page import browsing
 from tests.fakes.reading import QUESTION
@@ -130,6 +131,10 @@ async def test_leaving_ends_the_answer(house: House, method: str, path: str) -> 
     async with asyncio.timeout(10):
         await (await house.fake.chat(number)).closed
     assert asyncio.get_running_loop().time() - left < BOUND_SECONDS
+    # An EventSource that comes back by itself does not take the piece for the whole.
+    async with asked(house, "GET", path, last_event_id=told.ids[-1]) as again:
+        await again.rest()
+    assert again.events == [{"error": STOPPED}]
 
 
 async def test_an_answer_with_sources_goes_on_for_whoever_comes_back(house: House) -> None:

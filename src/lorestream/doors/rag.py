@@ -28,6 +28,7 @@ router = APIRouter(prefix="/rag", tags=["rag"])
 
 CONTENT_CHARACTERS = 150
 NO_PAGE = "N/A"
+STOPPED = "The answer was stopped before its end; please ask again."
 STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
 RESUMED: dict[int | str, dict[str, Any]] = {
     **STREAM,
@@ -67,6 +68,17 @@ def answer_with_sources(event: Event) -> bytes:
             return data_line({"sources": [_source(one) for one in sources]})
         case _:
             return answer(event)
+
+
+def broken_before(encode: Encode) -> Encode:
+    """The same for whoever comes back after a break: an answer that was stopped meanwhile is no whole one."""
+
+    def told(event: Event) -> bytes:
+        if isinstance(event, Done) and event.finish_reason == "cancelled":
+            return data_line({"error": STOPPED})
+        return encode(event)
+
+    return told
 
 
 def _source(source: Source) -> dict[str, Any]:
@@ -149,7 +161,7 @@ class _Door:
         started = await self._answers.start(
             owner_id, question, door=self._name, on_disconnect=on_disconnect, narrate=narrate
         )
-        return self._stream(started.run_id, started.reader)
+        return self._stream(started.run_id, started.reader, self._encode)
 
     async def read(
         self, owner_id: str, question: Question, on_disconnect: OnDisconnect, last_event_id: str | None
@@ -159,8 +171,8 @@ class _Door:
         if not is_cursor:
             return await self.ask(owner_id, question, on_disconnect)
         reader = await reader_after(self._answers, owner_id, run_id, last_event_id)
-        return self._stream(run_id, reader) if reader else all_read(run_id)
+        return self._stream(run_id, reader, broken_before(self._encode)) if reader else all_read(run_id)
 
-    def _stream(self, run_id: str, reader: Reader) -> Response:
-        told = Translated(reader, self._encode, resumable=True, around_token=TOKEN)
+    def _stream(self, run_id: str, reader: Reader, encode: Encode) -> Response:
+        told = Translated(reader, encode, resumable=True, around_token=TOKEN)
         return event_stream(run_id, told, self._settings)
