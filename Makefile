@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # `uv.toml`-free locks: hashes only, no index lines, so any mirror serves them.
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url
 
-.PHONY: help setup run dev check fix test soak fuzz bench lock wire clean debian
+.PHONY: help setup run dev check fix test soak doors fuzz bench lock wire clean debian
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,6 +93,9 @@ test: $(VENV)/.dev src/lorestream/webui/index.html debian ## the whole suite: un
 
 soak: $(VENV)/.dev src/lorestream/webui/index.html debian ## the long counts of the fault suite, and what was measured
 	@$(BIN)/python -m pytest tests/faults --soak --timeout 7200 $(ARGS)
+
+doors: $(VENV)/.dev src/lorestream/webui/index.html debian ## every real client against one server: what each receives (CLIENT="openai" for some)
+	@$(BIN)/python -m tests.doors $(CLIENT)
 
 SECONDS := 60
 fuzz: $(VENV)/.dev ## fuzz every parser that is ours, SECONDS=60 for each (TARGETS="docx upload" for some)

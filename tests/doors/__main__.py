@@ -43,4 +43,4 @@ async def show(at: World, driver: Driver) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1] if len(sys.argv) > 1 else ""))
+    asyncio.run(main(" ".join(sys.argv[1:])))
