@@ -80,6 +80,8 @@ class StoredLogin(Login):
         with self._file.with_name(".login.lock").open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             kept = StoredLogin.read(self._file.parent)
+            if kept.url != self.url:  # whose tokens are none of this server's business
+                raise StartRefused(f"You have logged in to {kept.url} meanwhile; begin this command again.")
             self.token, self.refresh_token, self._ends = kept.token, kept.refresh_token, kept._ends  # noqa: SLF001
             self._expire()
             yield

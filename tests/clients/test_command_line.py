@@ -87,6 +87,10 @@ async def test_a_login_is_renewed_by_one_process_and_read_by_the_other(at: At, h
         async with AsyncClient(at.url, login=second) as other:
             await other.me()
         assert second.refresh_token == first.login.refresh_token, "the second one took what the first had renewed"
+        StoredLogin(folder, Kept("http://127.0.0.1:9", "other", "secret")).save()
+        first.login._until = 0.0
+        with pytest.raises(LorestreamError, match="meanwhile"):
+            await first.me()
 
 
 async def test_documents_are_added_listed_found_and_removed(home: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import json
 from typing import Any
@@ -10,11 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lorestream.client import calls
+from lorestream.client import Answer, AsyncAnswer, AsyncClient, Client, calls
+from lorestream.client.async_client import AsyncDocuments
 from lorestream.client.connection import address
 from lorestream.client.course import Course
 from lorestream.client.failures import NotUnderstood, Unreachable
 from lorestream.client.frames import MAX_BYTES, Frames
+from lorestream.client.sync_client import Documents
 from lorestream.errors import (
     Conflict,
     InvalidInput,
@@ -251,3 +254,15 @@ def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         address(url)
     assert "secret" not in str(refused.value)
+
+
+def signatures(kind: type) -> dict[str, list[str]]:
+    """What can be called, and with what."""
+    public = (name for name in dir(kind) if not name.startswith("_") and callable(getattr(kind, name)))
+    return {name: list(inspect.signature(getattr(kind, name)).parameters) for name in public}
+
+
+@pytest.mark.parametrize(("one", "other"), [(Client, AsyncClient), (Documents, AsyncDocuments), (Answer, AsyncAnswer)])
+def test_the_two_clients_can_do_the_same(one: type, other: type) -> None:
+    there = {name.removeprefix("a") if name == "aclose" else name: given for name, given in signatures(other).items()}
+    assert signatures(one) == there

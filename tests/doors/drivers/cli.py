@@ -63,7 +63,7 @@ class Chat:
             answer = shown.partition("\n\n")[2] if seen.sources else ""
             lines = answer.strip().removesuffix(">").strip().split("\n")
             finished = re.fullmatch(r"openai:\S+, [0-9.]+ s", lines[-1]) is not None
-            seen.end = "done" if finished else lines[-1] if answer else shown.strip()
+            seen.end = "done" if finished else lines[-1] if answer else shown.strip().removesuffix("\n>")
             seen.text = "\n".join(lines[:-1]).strip()
         assert code == {"done": 0, "stopped": 130}.get(seen.end, 1), (code, seen)
         return seen
