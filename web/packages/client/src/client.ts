@@ -23,7 +23,7 @@ export interface AskOptions {
   conversationId?: string | undefined;
   /** The answer in it that the question follows; null begins a new branch; the newest answer where it is left out. */
   parentId?: string | null | undefined;
-  /** Two questions with the same one are one question (`ask` makes up a fresh one). */
+  /** Two questions of one conversation with the same one are one question (`ask` makes up a fresh one). */
   clientRequestId?: string | undefined;
   /** What the server does when the connection is lost: `continue` (so that it can be resumed) or `cancel`. */
   onDisconnect?: "continue" | "cancel" | undefined;
@@ -88,7 +88,7 @@ function askAnew(link: Link, body: Asking["body"]): (signal: AbortSignal) => Asy
     for await (const next of ask(link, { path: questionsPath(id), body }, signal)) {
       begun ||= next.kind === "run";
       if (next.kind === "refused" && !begun) {
-        await link.fetch(`/conversations/${encodeURIComponent(id)}`, { method: "DELETE" }).catch(() => null);
+        link.fetch(`/conversations/${encodeURIComponent(id)}`, { method: "DELETE" }).catch(() => null);
       }
       yield next;
     }
