@@ -20,7 +20,7 @@ from lorestream.command_account import (
 )
 from lorestream.errors import LorestreamError
 from lorestream.streaming.events import Done, Error, Source, error_event
-from lorestream.terminal import EXIT_FAILED, EXIT_OK, err, print_json, show_answer, show_sources, shown
+from lorestream.terminal import EXIT_FAILED, EXIT_OK, EXIT_STOPPED, err, print_json, show_answer, show_sources, shown
 
 HELP = """Ask, and read the answer. A question follows on those before it.
 /new      begin another conversation
@@ -63,6 +63,8 @@ def _converse(runner: asyncio.Runner, session: _Session) -> int:
                 err.print("")
             return code
         except KeyboardInterrupt:
+            if not at_a_terminal:
+                return EXIT_STOPPED
             err.print("\n[dim]Ctrl-D leaves.[/dim]")
             continue
         if line in ("/quit", "/exit"):
