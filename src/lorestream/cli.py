@@ -1,11 +1,10 @@
-"""The command line. Every command is in a file of its own; those of this machine are in ``machine_commands``."""
+"""The command line. Every command is in a file of its own; those of this machine are loaded when they are called."""
 
 from __future__ import annotations
 
 import importlib
 import os
 import sys
-from functools import cache
 from typing import Annotated, Any
 
 import typer
@@ -21,21 +20,28 @@ from lorestream.errors import LorestreamError
 from lorestream.search_command import search
 from lorestream.terminal import EXIT_STOPPED
 
-
-@cache
-def _of_this_machine() -> Any:
-    """The commands that bring the server with them, which takes seconds to load: only where one of them is called."""
-    return get_command(importlib.import_module("lorestream.machine_commands").app)
+# The commands that work on this machine's own data, by the file that is loaded where one of them is called: what it
+# brings along may take seconds.
+OF_THIS_MACHINE = {
+    "serve": "serve_command",
+    "serve-worker": "serve_command",
+    "keys": "keys_command",
+    "users": "users_command",
+    **dict.fromkeys(("evaluate", "ingest", "mcp", "doctor", "reindex"), "machine_commands"),
+}
 
 
 class _Commands(TyperGroup):
     """The commands that ask an account, and after them those of this machine."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return [*super().list_commands(ctx), *_of_this_machine().list_commands(ctx)]
+        return [*super().list_commands(ctx), *OF_THIS_MACHINE]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        return super().get_command(ctx, cmd_name) or _of_this_machine().get_command(ctx, cmd_name)
+        if cmd_name not in OF_THIS_MACHINE:
+            return super().get_command(ctx, cmd_name)
+        loaded: Any = get_command(importlib.import_module(f"lorestream.{OF_THIS_MACHINE[cmd_name]}").app)
+        return loaded if loaded.name == cmd_name else loaded.get_command(ctx, cmd_name)
 
 
 app = typer.Typer(

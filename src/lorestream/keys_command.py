@@ -15,7 +15,9 @@ from lorestream.console import err, read_settings
 from lorestream.db import Database
 from lorestream.errors import LorestreamError
 
-app = typer.Typer(name="keys", help="The secret keys under which logins are signed.", no_args_is_help=True)
+app = typer.Typer(
+    name="keys", help="The secret keys under which logins are signed.", no_args_is_help=True, add_completion=False
+)
 
 
 @app.callback()

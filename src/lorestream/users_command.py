@@ -25,7 +25,12 @@ T = TypeVar("T")
 
 PAGE = 500
 
-app = typer.Typer(name="users", help="The accounts of a data directory; its server may run.", no_args_is_help=True)
+app = typer.Typer(
+    name="users",
+    help="The accounts of a data directory; its server may run.",
+    no_args_is_help=True,
+    add_completion=False,
+)
 
 Email = Annotated[str, typer.Argument(help="The user's email.")]
 DataDir = Annotated[Path | None, typer.Option(help="Where everything is kept.")]

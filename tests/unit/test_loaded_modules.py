@@ -14,7 +14,8 @@ NEVER_AT_THE_START = {
 }  # fmt: skip
 SERVER = {"fastapi", "uvicorn", "websockets", "redis", "alembic", "typer", "rich", "httpx"}
 UNNEEDED = {
-    "lorestream.main": {*NEVER_AT_THE_START, "alembic", "typer", "rich", "httpx"},
+    "lorestream.cli": {*NEVER_AT_THE_START, "fastapi", "uvicorn", "alembic", "sqlalchemy", "onnxruntime"},
+    "lorestream.serve_command": {*NEVER_AT_THE_START, "alembic", "httpx"},
     "lorestream.ingest_worker": NEVER_AT_THE_START | SERVER,
     "lorestream.keys_command": {*NEVER_AT_THE_START, "fastapi", "uvicorn", "alembic", "numpy", "onnxruntime"},
     "lorestream.users_command": {*NEVER_AT_THE_START, "fastapi", "uvicorn", "alembic", "numpy", "onnxruntime"},
