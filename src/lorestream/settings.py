@@ -91,7 +91,9 @@ class Settings(BaseSettings):
     anthropic_base_url: str | None = Field(
         None, description="Another server of Anthropic's API, such as http://127.0.0.1:4000 (without /v1)."
     )
-    temperature: float = Field(0.0, ge=0, le=2, description="Sampling temperature.")
+    temperature: float = Field(
+        0.0, ge=0, le=2, description="Sampling temperature; models of Anthropic and LangChain keep their own."
+    )
     max_output_tokens: int = Field(512, ge=1, le=32768, description="Longest answer, in tokens.")
     context_tokens: int = Field(
         8192,
