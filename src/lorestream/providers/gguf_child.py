@@ -148,6 +148,7 @@ class _Bar(hub_bar):
     """The hub's progress bar on the terminal, which also tells the parent how far it is."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["desc"] = str(kwargs.get("desc") or "").rpartition("/")[2]  # the file, not all of its address
         super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
         self._seen, self._told = int(kwargs.get("initial") or 0), -1
 
