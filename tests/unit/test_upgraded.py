@@ -41,11 +41,11 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
 
 
 @asynccontextmanager
-async def upgrading(**limits: Any) -> AsyncIterator[str]:
+async def upgrading(config: dict[str, Any] | None = None, **limits: Any) -> AsyncIterator[str]:
     gate = Gate(ConnectionLimits(**{**LIMITS, **limits}))
     http = partial(ClientConnection, gate=gate, web_sockets=frozenset({b"/ws"}))
     ws = partial(WebSocketConnection, write_seconds=1.0)
-    async with served(echo, http=http, ws=ws, lifespan="off") as url:
+    async with served(echo, http=http, ws=ws, lifespan="off", **(config or {})) as url:
         yield url
 
 
@@ -94,3 +94,9 @@ async def test_an_upgrade_behind_an_unanswered_request_is_not_taken() -> None:
     async with upgrading() as url:
         got = await sent(url, b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n" + request(), seconds=5)
         assert got.statuses == [203]
+
+
+async def test_a_client_that_answers_no_ping_is_gone() -> None:
+    async with upgrading({"ws_ping_interval": 0.1, "ws_ping_timeout": 0.1}) as url:
+        got = await sent(url, request(), answers=2, seconds=10)  # never a second one: until it is closed
+        assert (got.statuses, got.closed) == ([101], True)
