@@ -6,9 +6,9 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-import anthropic as official
 import pytest
 
+import anthropic as official
 from lorestream.errors import (
     ContextTooLong,
     ModelAuthFailed,
