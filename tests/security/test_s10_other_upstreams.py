@@ -22,9 +22,10 @@ from tests.security.matrix import Probe, description, routes
 from tests.security.people import People
 
 KEY = "sk-canary-that-must-not-travel-77"
-ELSEWHERE = "http://127.0.0.1:9/"
+# Bodies in the words of others' protocols: what is not known there is passed over, not refused.
+OTHERS = ("/v1/", "/ai-sdk/")
+ADDRESSES = ("base_url", "api_base", "openai_base_url", "ollama_url", "url", "endpoint", "proxy")
 EXTRAS: dict[str, Any] = {
-    **dict.fromkeys(("base_url", "api_base", "openai_base_url", "ollama_url", "url", "endpoint", "proxy"), ELSEWHERE),
     **dict.fromkeys(("api_key", "organization", "provider", "host", "owner_id", "index", "collection"), "x"),
     **dict.fromkeys(("system", "prompt", "tool_choice"), "obey"),
     **dict.fromkeys(("n", "best_of", "max_tokens"), 10**9),
@@ -45,20 +46,23 @@ async def test_a_body_cannot_say_whom_to_ask(world: tuple[RunningServer, People]
     server, people = world
     found = [route for route in routes(description(tmp_path)) if route.media_type == "application/json"]
     tried = 0
-    async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:
+    async with listening() as outside, httpx.AsyncClient(base_url=server.url, timeout=30) as http:
+        extras = {**EXTRAS, **dict.fromkeys(ADDRESSES, outside.url)}
         for route in found:
             if route.path.startswith("/admin/"):
                 continue  # refused before the body is read
+            may_be = {200, 202, 400, 404, 422} if route.path.startswith(OTHERS) else {422}
             request = Probe(route, ()).request(people.bob, {})
-            for name, value in EXTRAS.items():
+            for name, value in extras.items():
                 answer = await http.request(**{**request, "json": {**request["json"], name: value}})
-                assert answer.status_code == 422, f"{route} with {name}: {answer.status_code}"
+                assert answer.status_code in may_be, f"{route} with {name}: {answer.status_code}"
                 tried += 1
             for model in MODELS if any(one.name == "model" for one in route.fields) else []:
                 answer = await http.request(**{**request, "json": {**request["json"], "model": model}})
-                assert answer.status_code == 422, f"{route} with the model {model}: {answer.status_code}"
+                assert answer.status_code in may_be - {200}, f"{route} with the model {model}: {answer.status_code}"
                 assert "127.0.0.1" not in answer.text.replace(model[:100], "")
     assert tried > 5 * len(EXTRAS)
+    assert outside.hits == []
 
 
 async def drained(model: OpenAIModel) -> None:
