@@ -84,11 +84,15 @@ WEBUI = Path(__file__).parent / "webui"
 PAGES = ("/", "/library", "/find", "/settings", "/administration", "/c/{conversation_id}")
 UPLOAD_PATHS = ("/documents", "/batches/archives")
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
-# Never with credentials: what another origin's page sends is a bearer token, not our cookie.
+# Never with credentials: what another origin's page sends is a bearer token, not our cookie. So any header may come
+# along; the clients of OpenAI and of MCP send some of their own.
 CORS: dict[str, Any] = {
     "allow_methods": ("GET", "POST", "PUT", "PATCH", "DELETE"),
-    "allow_headers": ("Authorization", "Content-Type", "Last-Event-ID"),
-    "expose_headers": ("X-Run-Id", "X-Request-Id", "RateLimit", "RateLimit-Policy", "Retry-After"),
+    "allow_headers": ("*",),
+    "expose_headers": (
+        *("X-Run-Id", "X-Request-Id", "RateLimit", "RateLimit-Policy", "Retry-After"),
+        *("Mcp-Session-Id", "X-Vercel-AI-UI-Message-Stream"),
+    ),
     "max_age": 600,
 }
 # Doors that tell of failures as their clients expect it, by the beginning of their paths.
