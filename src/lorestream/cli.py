@@ -12,22 +12,23 @@ from rich.markup import escape
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from lorestream import __version__, documents_command, login_command
-from lorestream.ask_command import ask
-from lorestream.chat_command import chat
+from lorestream import __version__
+from lorestream.commands import documents, login
+from lorestream.commands.ask import ask
+from lorestream.commands.chat import chat
+from lorestream.commands.search import search
+from lorestream.commands.terminal import EXIT_STOPPED
 from lorestream.console import err
 from lorestream.errors import LorestreamError
-from lorestream.search_command import search
-from lorestream.terminal import EXIT_STOPPED
 
 # The commands that work on this machine's own data, by the file that is loaded where one of them is called: what it
 # brings along may take seconds.
 OF_THIS_MACHINE = {
-    "serve": "serve_command",
-    "serve-worker": "serve_command",
-    "keys": "keys_command",
-    "users": "users_command",
-    **dict.fromkeys(("evaluate", "ingest", "mcp", "doctor", "reindex"), "machine_commands"),
+    "serve": "serve",
+    "serve-worker": "serve",
+    "keys": "keys",
+    "users": "users",
+    **dict.fromkeys(("evaluate", "ingest", "mcp", "doctor", "reindex"), "machine"),
 }
 
 
@@ -40,7 +41,7 @@ class _Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in OF_THIS_MACHINE:
             return super().get_command(ctx, cmd_name)
-        loaded: Any = get_command(importlib.import_module(f"lorestream.{OF_THIS_MACHINE[cmd_name]}").app)
+        loaded: Any = get_command(importlib.import_module(f"lorestream.commands.{OF_THIS_MACHINE[cmd_name]}").app)
         return loaded if loaded.name == cmd_name else loaded.get_command(ctx, cmd_name)
 
 
@@ -52,9 +53,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (ask, chat, search, login_command.login, login_command.logout):
+for command in (ask, chat, search, login.login, login.logout):
     app.command()(command)
-app.add_typer(documents_command.app)
+app.add_typer(documents.app)
 
 
 def main() -> None:

@@ -180,4 +180,7 @@ class Database:
         Raises StartRefused when the file is not a database or is of a newer version; it is never re-created.
         """
         # Not with the others: Alembic takes as long to load as all the rest, and only who migrates needs it.
-        importlib.import_module("lorestream.schema").upgrade(self.path)
+        schema = importlib.import_module("lorestream.schema")
+        engine = create_engine(URL.create("sqlite", database=str(self.path)))
+        configure(engine)
+        schema.upgrade(engine, self.path, MIGRATIONS)

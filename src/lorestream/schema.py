@@ -9,19 +9,16 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import URL, create_engine
+from sqlalchemy import Engine
 from sqlalchemy.exc import DatabaseError
 
-from lorestream.db import MIGRATIONS, configure
 from lorestream.errors import StartRefused
 
 
-def upgrade(path: Path) -> None:
+def upgrade(engine: Engine, path: Path, migrations: Path) -> None:
     """Bring a database file's tables to this version's schema (blocking); as ``db.Database.migrate``."""
-    engine = create_engine(URL.create("sqlite", database=str(path)))
-    configure(engine)
     config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("script_location", str(migrations).replace("%", "%%"))
     try:
         # Made by us, because SQLite would let others read it; its -wal and -shm files take over the mode. Never
         # opened where it is there: closing it would end SQLite's locks of this process, and spoil the file.

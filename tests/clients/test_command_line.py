@@ -15,10 +15,10 @@ from typer.testing import CliRunner, Result
 
 from lorestream.cli import app
 from lorestream.client import AsyncClient
+from lorestream.commands.logins import Kept, StoredLogin
+from lorestream.commands.terminal import EXIT_FAILED, EXIT_NO_ANSWER, EXIT_OK, EXIT_STOPPED, exit_code, shown
 from lorestream.errors import LorestreamError
-from lorestream.logins import Kept, StoredLogin
 from lorestream.streaming.events import Done, Fold, Timings, Token
-from lorestream.terminal import EXIT_FAILED, EXIT_NO_ANSWER, EXIT_OK, EXIT_STOPPED, exit_code, shown
 from tests.clients.commands import CTRL_C, CTRL_D, at_terminal, environment, logged_in, run, started
 from tests.clients.world import At, serving
 from tests.fakes.reading import QUESTION

@@ -22,11 +22,11 @@ from mcp.shared.exceptions import MCPError
 from lorestream.accounts.models import Principal
 from lorestream.accounts.users import COMMAND_LINE
 from lorestream.client.login import Login
+from lorestream.commands.mcp import serve_for, serve_library
 from lorestream.documents.models import Document
 from lorestream.doors.mcp_tools import RESOURCE_CHARACTERS, RESOURCES_PER_PAGE, SCHEME, Services, build
 from lorestream.errors import NotFound, StartRefused
 from lorestream.library import Library
-from lorestream.mcp_command import serve_for, serve_library
 from tests.doors.drivers.mcp import connected
 from tests.fakes.edge import settings
 from tests.fakes.reading import user_of

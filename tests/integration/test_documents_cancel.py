@@ -16,13 +16,13 @@ import pytest
 
 from lorestream import library as library_module
 from lorestream.accounts.users import COMMAND_LINE
+from lorestream.commands.reindex import reindex_documents
 from lorestream.documents import ingest, jobs_store
 from lorestream.documents.models import Job
 from lorestream.documents.work import Work
 from lorestream.errors import Conflict, ModelUnavailable, NotFound
 from lorestream.library import Library
 from lorestream.providers.base import Vectors
-from lorestream.reindex_command import reindex_documents
 from lorestream.settings import Settings
 from tests.fakes.documents import ALICE, BOB, Desk, desk
 from tests.fakes.embedder import WordEmbedder

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from lorestream.commands.evaluate import evaluate
 from lorestream.errors import InvalidInput, StartRefused
-from lorestream.evaluate_command import evaluate
 from lorestream.settings import cache_dir
 from tests.fakes.files import pdf
 from tests.fakes.threads import ScriptedModel

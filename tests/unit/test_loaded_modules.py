@@ -15,10 +15,10 @@ NEVER_AT_THE_START = {
 SERVER = {"fastapi", "uvicorn", "websockets", "redis", "alembic", "typer", "rich", "httpx"}
 UNNEEDED = {
     "lorestream.cli": {*NEVER_AT_THE_START, "fastapi", "uvicorn", "alembic", "sqlalchemy", "onnxruntime"},
-    "lorestream.serve_command": {*NEVER_AT_THE_START, "alembic", "httpx"},
+    "lorestream.commands.serve": {*NEVER_AT_THE_START, "alembic", "httpx"},
     "lorestream.ingest_worker": NEVER_AT_THE_START | SERVER,
-    "lorestream.keys_command": {*NEVER_AT_THE_START, "fastapi", "uvicorn", "alembic", "numpy", "onnxruntime"},
-    "lorestream.users_command": {*NEVER_AT_THE_START, "fastapi", "uvicorn", "alembic", "numpy", "onnxruntime"},
+    "lorestream.commands.keys": {*NEVER_AT_THE_START, "fastapi", "uvicorn", "alembic", "numpy", "onnxruntime"},
+    "lorestream.commands.users": {*NEVER_AT_THE_START, "fastapi", "uvicorn", "alembic", "numpy", "onnxruntime"},
 }
 
 

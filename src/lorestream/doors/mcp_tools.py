@@ -1,6 +1,6 @@
 """What Lorestream offers by the Model Context Protocol: the tools ``search`` and ``ask``, and documents as resources.
 
-Transport is elsewhere: ``doors.mcp`` has it over HTTP, ``mcp_command`` over stdin and stdout. Loaded only where it is
+Transport is elsewhere: ``doors.mcp`` has it over HTTP, ``commands.mcp`` over stdin and stdout. Loaded only where it is
 used: the SDK takes a second.
 """
 

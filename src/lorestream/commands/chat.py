@@ -7,7 +7,7 @@ import importlib
 import sys
 from contextlib import AsyncExitStack, suppress
 
-from lorestream.command_account import (
+from lorestream.commands.account import (
     Account,
     AsJson,
     DataDir,
@@ -18,9 +18,18 @@ from lorestream.command_account import (
     Whose,
     collection_id,
 )
+from lorestream.commands.terminal import (
+    EXIT_FAILED,
+    EXIT_OK,
+    EXIT_STOPPED,
+    err,
+    print_json,
+    show_answer,
+    show_sources,
+    shown,
+)
 from lorestream.errors import LorestreamError
 from lorestream.streaming.events import Done, Error, Source, error_event
-from lorestream.terminal import EXIT_FAILED, EXIT_OK, EXIT_STOPPED, err, print_json, show_answer, show_sources, shown
 
 HELP = """Ask, and read the answer. A question follows on those before it.
 /new      begin another conversation

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from lorestream.client import AsyncAnswer, AsyncClient
+from lorestream.commands.logins import StoredLogin
 from lorestream.console import configure_logging, read_settings
-from lorestream.logins import StoredLogin
 from lorestream.settings import config_dir
 
 if TYPE_CHECKING:
-    from lorestream.local_account import LocalAccount, LocalAnswer
+    from lorestream.commands.local_account import LocalAccount, LocalAnswer
 
 Account: TypeAlias = "AsyncClient | LocalAccount"
 Answer: TypeAlias = "AsyncAnswer | LocalAnswer"
@@ -59,7 +59,7 @@ class Whose:
             return
         # Only here: a library takes seconds to load, and a server is asked without one.
         configure_logging(logging.ERROR)
-        local = importlib.import_module("lorestream.local_account")
+        local = importlib.import_module("lorestream.commands.local_account")
         library = local.Library(read_settings(data_dir=self.data_dir, model=self.model))
         if documents:
             async with library.beside():

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from lorestream.command_account import AsJson, InCollection, Model, Passages, User, Whose
+from lorestream.commands.account import AsJson, InCollection, Model, Passages, User, Whose
+from lorestream.commands.terminal import ask_account, run_told
 from lorestream.console import EXIT_USAGE, err
-from lorestream.terminal import ask_account, run_told
 
 
 def ask(
@@ -42,5 +42,5 @@ def ask(
         whose = Whose(data_dir, user, model)
         sys.exit(run_told(ask_account(whose, question, k, collection, as_json=as_json), as_json=as_json))
     # Only here: what reads files takes seconds to load, and a server is asked without it.
-    files = importlib.import_module("lorestream.ask_files")
+    files = importlib.import_module("lorestream.commands.ask_files")
     sys.exit(run_told(files.ask_files(data_dir, model, question, paths, k, as_json=as_json), as_json=as_json))

@@ -11,12 +11,12 @@ import typer
 from lorestream.client import AsyncClient, Unreachable
 from lorestream.client.calls import documents
 from lorestream.client.connection import address
-from lorestream.command_account import AsJson
+from lorestream.commands.account import AsJson
+from lorestream.commands.logins import Kept, StoredLogin
+from lorestream.commands.terminal import print_json
 from lorestream.console import err
 from lorestream.errors import StartRefused
-from lorestream.logins import Kept, StoredLogin
 from lorestream.settings import config_dir
-from lorestream.terminal import print_json
 
 
 def login(

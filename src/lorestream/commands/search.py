@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from lorestream.client import Passage
-from lorestream.command_account import AsJson, DataDir, InCollection, User, Whose, collection_id
+from lorestream.commands.account import AsJson, DataDir, InCollection, User, Whose, collection_id
+from lorestream.commands.terminal import EXIT_NO_ANSWER, err, out, print_json, shown
 from lorestream.console import EXIT_USAGE
 from lorestream.errors import NoDocuments
-from lorestream.terminal import EXIT_NO_ANSWER, err, out, print_json, shown
 
 
 def search(

@@ -14,7 +14,7 @@ import msgspec
 from rich.console import Console
 from rich.markup import escape
 
-from lorestream.command_account import Answer, Whose, collection_id
+from lorestream.commands.account import Answer, Whose, collection_id
 from lorestream.errors import LorestreamError
 from lorestream.providers.base import NO_ANSWER
 from lorestream.streaming.events import Done, Error, Event, Fold, Source, Sources, Token, error_event

@@ -11,13 +11,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
 
 from lorestream.accounts.models import Principal
+from lorestream.commands.terminal import err, show, stopped_by_ctrl_c
 from lorestream.console import configure_logging, files_below, read_settings
 from lorestream.conversations.models import Question
 from lorestream.documents.models import Document
 from lorestream.errors import LorestreamError, NoDocuments
 from lorestream.library import Library
 from lorestream.settings import cache_dir
-from lorestream.terminal import err, show, stopped_by_ctrl_c
 
 
 async def ask_files(

@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 
 from lorestream.client import Document
-from lorestream.command_account import Account, AsJson, DataDir, InCollection, User, Whose, collection_id
+from lorestream.commands.account import Account, AsJson, DataDir, InCollection, User, Whose, collection_id
+from lorestream.commands.terminal import EXIT_FAILED, EXIT_OK, err, out, print_json, shown
 from lorestream.console import files_below
 from lorestream.errors import LorestreamError, NotFound
-from lorestream.terminal import EXIT_FAILED, EXIT_OK, err, out, print_json, shown
 
 app = typer.Typer(name="documents", help="Your documents: list, add, remove, wait.", no_args_is_help=True)
 

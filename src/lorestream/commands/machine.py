@@ -11,20 +11,20 @@ from typing import Annotated
 
 import typer
 
-from lorestream import evaluate_command
 from lorestream.client.connection import address
 from lorestream.client.login import Login
-from lorestream.command_account import DataDir, User
+from lorestream.commands.account import DataDir, User
+from lorestream.commands.doctor import examine
+from lorestream.commands.evaluate import evaluate
+from lorestream.commands.ingest import ingest_paths
+from lorestream.commands.logins import StoredLogin
+from lorestream.commands.reindex import reindex_documents
 from lorestream.console import configure_logging, read_settings
-from lorestream.doctor import examine
-from lorestream.ingest_command import ingest_paths
 from lorestream.library import Library
-from lorestream.logins import StoredLogin
-from lorestream.reindex_command import reindex_documents
 from lorestream.settings import config_dir, unknown_variables
 
 app = typer.Typer(add_completion=False)
-app.command()(evaluate_command.evaluate)
+app.command()(evaluate)
 
 
 @app.command()
@@ -52,7 +52,7 @@ def mcp(
     """Serve your documents to a program that speaks MCP, over stdin and stdout."""
     configure_logging(logging.ERROR)
     # Not with the others: the SDK takes a second to load.
-    command = importlib.import_module("lorestream.mcp_command")
+    command = importlib.import_module("lorestream.commands.mcp")
     with asyncio.Runner() as runner:
         if data_dir:
             runner.run(command.serve_library(Library(read_settings(data_dir=data_dir)), user))
