@@ -10,7 +10,6 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -24,7 +23,23 @@ from lorestream.errors import (
 )
 from lorestream.providers.base import Delta, Finish, Usage
 from lorestream.providers.reader import Reader
-from tests.fakes.chat import HOW, KEY, PROMPT, TEXT, Upstream, collect, finish_of, model_of, text_of
+from tests.fakes.chat import (
+    HOW,
+    KEY,
+    PROMPT,
+    STAGES,
+    STOP_SECONDS,
+    TEXT,
+    WRITING,
+    Upstream,
+    collect,
+    finish_of,
+    model_of,
+    seconds_to_cancel,
+    seconds_to_close,
+    take,
+    text_of,
+)
 from tests.fakes.embedder import WordEmbedder
 from tests.fakes.formats import token_with
 from tests.fakes.upstream import Close, Endless, FakeUpstream, Format, Hold, Raw, Reset, Say, Step
@@ -304,45 +319,14 @@ async def test_an_unknown_host_is_unavailable(kind: Format) -> None:
 # Stop
 
 
-STAGES: dict[str, tuple[tuple[Step, ...], tuple[Step, ...]]] = {
-    "headers": ((Hold(),), ()),
-    "first-token": ((), (Hold(),)),
-    "mid-stream": ((), (Say("Paris"), Hold())),
-    "always-ready": ((), (Endless(),)),
-}
-
-
-async def _take(stream: Any, first: asyncio.Event) -> None:
-    async for _ in stream:
-        first.set()
-
-
 @pytest.mark.parametrize("stage", STAGES)
 async def test_cancellation_closes_the_connection(upstream: Upstream, stage: str) -> None:
-    before, steps = STAGES[stage]
-    upstream.fake.play(*steps, before=before)
-    first = asyncio.Event()
-    task = asyncio.create_task(_take(upstream.stream(), first))
-    connection = await upstream.fake.connection(0)
-    if stage in {"mid-stream", "always-ready"}:
-        await asyncio.wait_for(first.wait(), 5)
-    stopped = time.monotonic()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    closed = await asyncio.wait_for(connection.closed, 1)
-    assert closed - stopped < 0.5
+    assert await seconds_to_cancel(upstream, stage) < STOP_SECONDS
 
 
-@pytest.mark.parametrize("stage", ["mid-stream", "always-ready"])
+@pytest.mark.parametrize("stage", WRITING)
 async def test_closing_the_stream_closes_the_connection(upstream: Upstream, stage: str) -> None:
-    upstream.fake.play(*STAGES[stage][1])
-    stream = upstream.stream()
-    await anext(stream)
-    stopped = time.monotonic()
-    await stream.aclose()
-    closed = await asyncio.wait_for((await upstream.fake.connection(0)).closed, 1)
-    assert closed - stopped < 0.5
+    assert await seconds_to_close(upstream, stage) < STOP_SECONDS
 
 
 async def test_cancellation_while_connecting_leaves_nothing_behind(kind: Format) -> None:
@@ -389,7 +373,7 @@ async def test_the_reader_ends_with_the_finish_marker(make_reader: Callable[[int
 
 async def test_the_reader_stops_at_once(make_reader: Callable[[int], Reader]) -> None:
     first = asyncio.Event()
-    task = asyncio.create_task(_take(make_reader(1).stream(PROMPT, HOW), first))
+    task = asyncio.create_task(take(make_reader(1).stream(PROMPT, HOW), first))
     await asyncio.wait_for(first.wait(), 5)
     stopped = time.monotonic()
     task.cancel()

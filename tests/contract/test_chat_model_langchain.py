@@ -34,8 +34,22 @@ from lorestream.errors import (
 )
 from lorestream.providers.base import Finish, Usage
 from lorestream.providers.langchain_chat import LangChainModel
-from tests.fakes.chat import HOW, KEY, PROMPT, Upstream, collect, finish_of, text_of
-from tests.fakes.upstream import Close, Endless, Fail, FakeUpstream, Hold, Raw, Reset, Say, Step
+from tests.fakes.chat import (
+    HOW,
+    KEY,
+    PROMPT,
+    STAGES,
+    STOP_SECONDS,
+    WRITING,
+    Upstream,
+    collect,
+    finish_of,
+    seconds_to_cancel,
+    seconds_to_close,
+    take,
+    text_of,
+)
+from tests.fakes.upstream import Close, Fail, FakeUpstream, Hold, Raw, Reset, Say, Step
 from tests.fakes.upstream import Finish as Finished
 
 pytestmark = pytest.mark.timeout(60)
@@ -196,50 +210,20 @@ async def test_silence_in_mid_answer(upstream: Upstream) -> None:
 # Stop
 
 
-STAGES: dict[str, tuple[tuple[Step, ...], tuple[Step, ...]]] = {
-    "headers": ((Hold(),), ()),
-    "first-token": ((), (Hold(),)),
-    "mid-stream": ((), (Say("Paris"), Hold())),
-    "always-ready": ((), (Endless(),)),
-}
-
-
-async def _take(stream: Any, first: asyncio.Event) -> None:
-    async for _ in stream:
-        first.set()
-
-
 @pytest.mark.parametrize("stage", STAGES)
 async def test_cancellation_closes_the_connection(upstream: Upstream, stage: str) -> None:
-    before, steps = STAGES[stage]
-    upstream.fake.play(*steps, before=before)
-    first = asyncio.Event()
-    task = asyncio.create_task(_take(upstream.stream(), first))
-    connection = await upstream.fake.connection(0)
-    if stage in {"mid-stream", "always-ready"}:
-        await asyncio.wait_for(first.wait(), 5)
-    stopped = time.monotonic()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert await asyncio.wait_for(connection.closed, 1) - stopped < 0.5
+    assert await seconds_to_cancel(upstream, stage) < STOP_SECONDS
 
 
-@pytest.mark.parametrize("stage", ["mid-stream", "always-ready"])
+@pytest.mark.parametrize("stage", WRITING)
 async def test_closing_the_stream_closes_the_connection(upstream: Upstream, stage: str) -> None:
-    upstream.fake.play(*STAGES[stage][1])
-    stream = upstream.stream()
-    await anext(stream)
-    stopped = time.monotonic()
-    await stream.aclose()
-    closed = await asyncio.wait_for((await upstream.fake.connection(0)).closed, 1)
-    assert closed - stopped < 0.5
+    assert await seconds_to_close(upstream, stage) < STOP_SECONDS
 
 
 async def test_many_that_stop_at_once_leave_nothing_behind(upstream: Upstream) -> None:
     upstream.fake.play(Say("Paris", pause=0.01), Say(["x"] * 1000, pause=0.02), always=True)
     started = [asyncio.Event() for _ in range(20)]
-    tasks = [asyncio.create_task(_take(upstream.stream(), first)) for first in started]
+    tasks = [asyncio.create_task(take(upstream.stream(), first)) for first in started]
     await asyncio.wait_for(asyncio.gather(*(first.wait() for first in started)), 20)
     stopped = time.monotonic()
     for task in tasks:

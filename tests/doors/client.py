@@ -7,7 +7,7 @@ import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 WEB = Path(__file__).parents[2] / "web"
 
@@ -43,6 +43,16 @@ class Seen:
         """Note that the client stops now."""
         self.stopped_at = time.monotonic()
         self.end = "stopped"
+
+
+async def left(target: Target, asking: asyncio.Task[Any]) -> Seen:
+    """Leave a whole answer, of which a client sees nothing before its end, once the model writes it."""
+    await target.writing.wait()
+    seen = Seen()
+    seen.stop()
+    asking.cancel()
+    await asyncio.wait([asking])
+    return seen
 
 
 class Driver(Protocol):

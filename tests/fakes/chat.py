@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import Any
+
+import pytest
 
 from lorestream.errors import RunFailed
 from lorestream.providers import anthropic
@@ -13,7 +16,7 @@ from lorestream.providers.base import ChatMessage, ChatModel, Delta, Finish, Gen
 from lorestream.providers.ollama import OllamaModel
 from lorestream.providers.openai import OpenAIModel
 from lorestream.providers.upstream import Endpoint
-from tests.fakes.upstream import FakeUpstream, Format
+from tests.fakes.upstream import Endless, FakeUpstream, Format, Hold, Say, Step
 
 KEY = "sk-canary-5f1d"
 HOW = Generation(connect_seconds=1.0, first_token_seconds=5.0, idle_seconds=5.0)
@@ -23,6 +26,15 @@ PROMPT = Prompt(
     "What is the capital of France?",
     [PromptPassage(1, "France", "Paris is the capital of France. Lyon is a city in the east.")],
 )
+STOP_SECONDS = 0.5
+# Where an answer can be stopped: what the server does before its headers, and after them.
+STAGES: dict[str, tuple[tuple[Step, ...], tuple[Step, ...]]] = {
+    "headers": ((Hold(),), ()),
+    "first-token": ((), (Hold(),)),
+    "mid-stream": ((), (Say("Paris"), Hold())),
+    "always-ready": ((), (Endless(),)),
+}
+WRITING = ("mid-stream", "always-ready")
 
 
 @dataclass
@@ -64,3 +76,35 @@ def finish_of(deltas: list[Delta]) -> Finish:
     assert [delta.finish is not None for delta in deltas] == [False] * (len(deltas) - 1) + [True]
     assert deltas[-1].finish is not None
     return deltas[-1].finish
+
+
+async def take(stream: Any, first: asyncio.Event) -> None:
+    """Read to the end; ``first`` is set once something came."""
+    async for _ in stream:
+        first.set()
+
+
+async def seconds_to_cancel(upstream: Upstream, stage: str) -> float:
+    """From the cancellation of the task that reads until the server sees its connection closed."""
+    before, steps = STAGES[stage]
+    upstream.fake.play(*steps, before=before)
+    first = asyncio.Event()
+    task = asyncio.create_task(take(upstream.stream(), first))
+    connection = await upstream.fake.connection(0)
+    if stage in WRITING:
+        await asyncio.wait_for(first.wait(), 5)
+    stopped = time.monotonic()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    return await asyncio.wait_for(connection.closed, 1) - stopped
+
+
+async def seconds_to_close(upstream: Upstream, stage: str) -> float:
+    """The same from closing the stream in the middle."""
+    upstream.fake.play(*STAGES[stage][1])
+    stream = upstream.stream()
+    await anext(stream)
+    stopped = time.monotonic()
+    await stream.aclose()
+    return await asyncio.wait_for((await upstream.fake.connection(0)).closed, 1) - stopped

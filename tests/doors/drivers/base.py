@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from tests.doors.client import Driver, Script, Seen, Target
+from tests.doors.client import Driver, Script, Seen, Target, left
 
 
 def note(seen: Seen, event: dict[str, Any]) -> None:
@@ -64,12 +64,7 @@ class Query:
         async with httpx.AsyncClient(base_url=target.url, headers=headers, timeout=30) as client:
             asking = asyncio.create_task(client.post("/query/", json={"question": target.question}))
             if stop:
-                await target.writing.wait()
-                seen = Seen()
-                seen.stop()
-                asking.cancel()
-                await asyncio.wait([asking])
-                return seen
+                return await left(target, asking)
             answer = await asking
             body = answer.json()
         if answer.is_error:

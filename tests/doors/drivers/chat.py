@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from tests.doors.client import Driver, Seen, Target
+from tests.doors.client import Driver, Seen, Target, left
 
 
 class CurlText:
@@ -59,12 +59,7 @@ class Whole:
         async with httpx.AsyncClient(base_url=target.url, headers=headers, timeout=30) as client:
             asking = asyncio.create_task(client.post("/chat", params={"model": target.model or ""}, json=body))
             if stop:
-                await target.writing.wait()
-                seen = Seen()
-                seen.stop()
-                asking.cancel()
-                await asyncio.wait([asking])
-                return seen
+                return await left(target, asking)
             answer = await asking
         said = answer.json()
         if answer.is_error:

@@ -9,7 +9,7 @@ from typing import Any
 from langchain_openai import ChatOpenAI
 
 from openai import APIError, AsyncOpenAI, DefaultAsyncHttpxClient, OpenAI
-from tests.doors.client import Driver, Script, Seen, Target
+from tests.doors.client import Driver, Script, Seen, Target, left
 
 
 def options(target: Target) -> dict[str, Any]:
@@ -83,12 +83,7 @@ class Whole:
         async with AsyncOpenAI(**options(target)) as client:
             asking = asyncio.create_task(client.chat.completions.create(**asked(target)))
             if stop:
-                await target.writing.wait()
-                seen = Seen()
-                seen.stop()
-                asking.cancel()
-                await asyncio.wait([asking])
-                return seen
+                return await left(target, asking)
             try:
                 answer = await asking
             except APIError as error:
