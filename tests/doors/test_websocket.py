@@ -387,6 +387,9 @@ async def test_a_login_that_has_ended_asks_nothing_more(at: World) -> None:
 async def test_a_user_has_so_many_connections_and_so_many_questions_a_minute(at: World) -> None:
     async with guest(at, "greedy@example.com", open_streams=1, requests_per_minute=6) as user:
         async with chatting(at, user["token"]) as chat:
+            # Whose seat is whose is settled once the first connection has been answered something.
+            await chat.send(type="nothing")
+            assert (await chat.next())["code"] == "invalid_input"
             async with chatting(at, user["token"]) as second:
                 refused = await second.next()
                 assert (refused["code"], refused["retry_after"] > 0) == ("rate_limited", True)

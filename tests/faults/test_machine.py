@@ -114,7 +114,8 @@ async def test_fault_50_a_clock_that_jumps_moves_no_stream_and_no_timeout(
             silent = await at.client.answer()
             assert isinstance(silent.terminal, Error)
             assert silent.terminal.code == "first_token_timeout"
-            assert 1.9 < time.monotonic() - began < 4
+            # Not at once, and not in an hour: the bound leaves room for a busy machine.
+            assert 1.9 < time.monotonic() - began < 20
 
 
 async def _clock_of(url: str) -> float:

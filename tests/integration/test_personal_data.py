@@ -79,6 +79,7 @@ def live_fully(server: RunningServer, email: str, canary: str) -> tuple[str, dic
         assert client.post(f"/conversations/{made}/questions", json=question).status_code == 200
         assert client.post("/query/", json=question).status_code == 200
         assert client.post("/auth/keys", json={"name": canary, "scopes": ["read"]}).status_code == 201
+        assert client.post("/auth/tickets").status_code == 201
         assert client.post("/batches/", json={"name": f"Sent by {canary}"}).status_code == 201
         client.post("/auth/refresh", headers={"Cookie": _cookie(server, email)})
     return user_id, login

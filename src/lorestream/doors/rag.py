@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Response
+from pydantic import AfterValidator, Field
 
 from lorestream.accounts.caller import ASK_STREAM_BY_TICKET, Asks, AskStream, TicketRun
 from lorestream.conversations.answer import Answers
@@ -19,7 +20,7 @@ from lorestream.conversations.thread_routes import QuestionText
 from lorestream.description import problems
 from lorestream.doors.query import DocId, Passages
 from lorestream.doors.translate import TOKEN, Encode, Translated, data_line, token_line
-from lorestream.http import Body
+from lorestream.http import Body, not_blank
 from lorestream.settings import Settings
 from lorestream.streaming.events import Done, Error, Event, Source, Sources, Status, Token
 from lorestream.streaming.runs import OnDisconnect, Reader
@@ -28,6 +29,8 @@ router = APIRouter(prefix="/rag", tags=["rag"])
 
 CONTENT_CHARACTERS = 150
 NO_PAGE = "N/A"
+# Its longest, all of it in characters of four bytes, still fits into an address that this server takes.
+AddressedText = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(not_blank)]
 STOPPED = "The answer was stopped before its end; please ask again."
 STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
 RESUMED: dict[int | str, dict[str, Any]] = {
@@ -88,7 +91,7 @@ def _source(source: Source) -> dict[str, Any]:
 
 def question_of(
     run_id: TicketRun,
-    query: Annotated[QuestionText, Query()],
+    query: Annotated[AddressedText, Query()],
     k: Annotated[Passages, Query()] = 4,
     doc_id: Annotated[DocId | None, Query()] = None,
 ) -> Question:
