@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import Engine
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from lorestream.errors import StartRefused
+
+WAIT_SECONDS, LOOK_SECONDS = 30.0, 0.02
 
 
 def upgrade(engine: Engine, path: Path, migrations: Path) -> None:
@@ -24,7 +27,7 @@ def upgrade(engine: Engine, path: Path, migrations: Path) -> None:
         # opened where it is there: closing it would end SQLite's locks of this process, and spoil the file.
         if not path.exists():
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        with engine.execution_options(lorestream_write=True).connect() as connection:
+        with _connected(engine.execution_options(lorestream_write=True)) as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except (DatabaseError, sqlite3.DatabaseError, OSError) as error:
@@ -36,3 +39,16 @@ def upgrade(engine: Engine, path: Path, migrations: Path) -> None:
         raise StartRefused(f"The database {path} was made by a newer Lorestream; please update Lorestream.") from error
     finally:
         engine.dispose()
+
+
+def _connected(engine: Engine) -> Connection:
+    """A connection. SQLite gives up at once, whatever its timeout, where another one just turns a new file into WAL."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            return engine.connect()
+        except OperationalError as error:
+            code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+            if code != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(LOOK_SECONDS)

@@ -6,17 +6,19 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import create_engine, select, text
 from sqlalchemy.exc import StatementError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from lorestream.db import Database, Utc
+from lorestream.db import MIGRATIONS, Database, Utc, configure
 from lorestream.errors import StartRefused
+from lorestream.schema import upgrade
 
 MIGRATE = "import sys, pathlib, lorestream.db as db; db.Database(pathlib.Path(sys.argv[1])).migrate()"
 
@@ -151,6 +153,22 @@ def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:
     processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
     assert [process.communicate(timeout=60)[1] for process in processes] == ["", "", ""]
     assert [process.returncode for process in processes] == [0, 0, 0]
+
+
+def test_a_file_that_another_process_just_turns_into_a_database_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "new.db"
+    path.touch()
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN EXCLUSIVE")
+    # While this is held no other connection gets the file into WAL, and none waits for it that has no timeout.
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 0})
+    configure(engine)
+    release = threading.Timer(0.3, other.execute, ["COMMIT"])
+    release.start()
+    upgrade(engine, path, MIGRATIONS)
+    release.join()
+    other.close()
+    assert Database(path).is_current()
 
 
 @pytest.mark.parametrize(
