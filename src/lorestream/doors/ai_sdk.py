@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 from collections.abc import Iterator
 from json.encoder import encode_basestring_ascii
 from typing import Annotated, Any, Literal
@@ -23,7 +22,7 @@ from lorestream.conversations.routes import AnswersDep, SettingsDep
 from lorestream.conversations.thread_routes import CollectionId, ConversationsDep, DocIds, ModelName
 from lorestream.description import problems
 from lorestream.doors.messages import asked
-from lorestream.doors.translate import Translated
+from lorestream.doors.translate import END, Translated, data_line
 from lorestream.errors import InvalidInput
 from lorestream.http import LONE_SURROGATE, EventStream
 from lorestream.settings import Settings
@@ -38,7 +37,6 @@ QUESTION_CHARACTERS, INSTRUCTIONS_CHARACTERS = 4000, 4000
 MAX_TURNS = 64
 # How often, and how far apart, Stop looks for an answer that is about to begin.
 LOOKS, LOOK_SECONDS = 20, 0.05
-END = b"data: [DONE]\n\n"
 FINISHED = {"stop": "stop", "length": "length", "content_filter": "content-filter", "no_context": "stop"}
 EXAMPLE = [{"id": "m1", "role": "user", "parts": [{"type": "text", "text": "What is the capital of France?"}]}]
 
@@ -253,4 +251,4 @@ def _plain(value: msgspec.Struct, without: str = "") -> dict[str, Any]:
 
 
 def _part(kind: str, **fields: Any) -> bytes:
-    return f"data: {json.dumps({'type': kind, **fields}, separators=(',', ':'))}\n\n".encode()
+    return data_line({"type": kind, **fields})

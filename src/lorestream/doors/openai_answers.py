@@ -7,7 +7,6 @@ clients keep such members (``model_extra`` in Python) and everybody else passes 
 
 from __future__ import annotations
 
-import json
 import time
 from json.encoder import encode_basestring_ascii
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import msgspec
 
 from lorestream.doors.openai_errors import broken
+from lorestream.doors.translate import END, data_line
 from lorestream.streaming import sse
 from lorestream.streaming.events import (
     Done,
@@ -36,7 +36,6 @@ REASONS: dict[FinishReason, str] = {
     "cancelled": "stop",
     "no_context": "stop",
 }
-END = b"data: [DONE]\n\n"
 
 
 class Chunks:
@@ -77,12 +76,12 @@ class Chunks:
         told = _told(done, self._run_id)
         last = self._chunk({}, REASONS[done.finish_reason], **told)
         if self._include_usage and done.usage:
-            last += _frame({**self._head, "choices": [], "usage": msgspec.to_builtins(done.usage)})
+            last += data_line({**self._head, "choices": [], "usage": msgspec.to_builtins(done.usage)})
         return last
 
     def _chunk(self, delta: dict[str, str], finish_reason: str | None = None, **beside: Any) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
-        return _frame({**self._head, "choices": [choice], **beside})
+        return data_line({**self._head, "choices": [choice], **beside})
 
 
 def completion(run_id: str, model: str, fold: Fold, done: Done) -> dict[str, Any]:
@@ -128,7 +127,3 @@ def _shown(sources: list[Source]) -> dict[str, Any]:
             "distances": [one.distance for one in sources],
         },
     }
-
-
-def _frame(chunk: dict[str, Any]) -> bytes:
-    return b"data: " + json.dumps(chunk, separators=(",", ":")).encode() + b"\n\n"

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 from starlette.responses import Response
 
+from lorestream.doors.translate import data_line
 from lorestream.errors import InvalidInput, LorestreamError, NotFound, failure
 from lorestream.http import refusal_headers
 from lorestream.streaming.events import Error
@@ -67,8 +68,7 @@ def refused(error: LorestreamError) -> Response:
 
 def broken(error: Error) -> bytes:
     """The failure of a run whose answer is being streamed: the frame at which the clients raise."""
-    told = _told(failure(error.code, error.message, error.retry_after, {}))
-    return b"data: " + json.dumps(told, separators=(",", ":")).encode() + b"\n\n"
+    return data_line(_told(failure(error.code, error.message, error.retry_after, {})))
 
 
 def _told(error: LorestreamError) -> dict[str, Any]:

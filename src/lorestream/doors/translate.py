@@ -18,6 +18,8 @@ from lorestream.streaming.events import Done, Error, Event, Fold
 from lorestream.streaming.runs import Reader
 
 Encode = Callable[[Event], bytes]
+# How the streams of OpenAI and of the AI SDK say that nothing more comes.
+END = b"data: [DONE]\n\n"
 
 
 def data_line(value: Any) -> bytes:
