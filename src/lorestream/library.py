@@ -37,6 +37,7 @@ from lorestream.documents.service import Documents
 from lorestream.errors import StartRefused
 from lorestream.index.sqlite import SqliteIndex
 from lorestream.limits import RateLimiter
+from lorestream.locks import locked
 from lorestream.ops.personal_data import PersonalData
 from lorestream.providers.catalogue import Catalogue
 from lorestream.providers.cross_encoder import CrossEncoder
@@ -184,7 +185,7 @@ class Library:
 
     async def _ingest_once_free(self, tried: asyncio.Event) -> None:
         with (self.settings.data_dir / ".ingest.lock").open("ab") as lock:
-            while not _locked(lock, fcntl.LOCK_EX):
+            while not locked(lock, fcntl.LOCK_EX):
                 tried.set()
                 await asyncio.sleep(INGEST_LOOK_SECONDS)
             sweeps = (self.documents.sweep, self.batches.sweep, self.personal_data.sweep)
@@ -248,11 +249,11 @@ def _lock(data_dir: Path, *, shared: bool) -> tuple[IO[bytes], bool]:
             f"The data directory {data_dir.resolve()} cannot be written ({os.strerror(error.errno or 0)}). "
             "Set LORESTREAM_DATA_DIR to a directory that can."
         ) from error
-    if _locked(file, fcntl.LOCK_EX):
+    if locked(file, fcntl.LOCK_EX):
         return file, True
     deadline = time.monotonic() + (START_SECONDS if shared else 0)
     while time.monotonic() < deadline:
-        if _locked(file, fcntl.LOCK_SH):
+        if locked(file, fcntl.LOCK_SH):
             return file, False
         time.sleep(0.05)
     file.close()
@@ -290,11 +291,3 @@ def _refuse_lost(database: Path, files: Path) -> None:
             f"The database {database} is missing or empty, but there are documents in {files}. Restore a backup of "
             "it; or, to begin anew, move the data directory away."
         )
-
-
-def _locked(file: IO[bytes], kind: int) -> bool:
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

@@ -16,6 +16,7 @@ from lorestream.client import calls
 from lorestream.client.calls import Call, result_of
 from lorestream.client.connection import (
     LEAVE_SECONDS,
+    LOOK_SECONDS,
     Asking,
     Reading,
     Times,
@@ -32,8 +33,6 @@ from lorestream.errors import LorestreamError, NotFound
 from lorestream.streaming.events import Event
 
 T = TypeVar("T")
-
-LOOK_SECONDS = 0.25, 2.0
 
 
 class AsyncClient:

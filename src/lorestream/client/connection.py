@@ -23,6 +23,8 @@ from lorestream.streaming.events import Done, Error, Event, Source, Terminal
 
 # How long leaving an answer may wait for the server to take the stop.
 LEAVE_SECONDS = 5.0
+# Between two looks at a document that is being indexed, the first and the longest.
+LOOK_SECONDS = 0.25, 2.0
 
 
 @dataclass(frozen=True, slots=True)

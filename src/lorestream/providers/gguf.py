@@ -21,11 +21,11 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
 
 import msgspec
 
 from lorestream.errors import ModelNotFound, ModelUnavailable, StartRefused
+from lorestream.locks import locked
 from lorestream.providers.base import Delta, Generation, Prompt
 from lorestream.providers.gguf_messages import State, Task
 from lorestream.providers.openai import OpenAIModel
@@ -171,7 +171,7 @@ class GgufModel:
     async def _hold(self) -> None:
         """Keep the child, or follow the worker that does until it is gone."""
         with self._shared.with_suffix(".lock").open("ab") as lock:
-            while not await asyncio.to_thread(_locked, lock):
+            while not await asyncio.to_thread(locked, lock, fcntl.LOCK_EX):
                 self._set(await asyncio.to_thread(self._read))
                 await asyncio.sleep(LOOK_SECONDS)
             try:
@@ -286,11 +286,3 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         except TimeoutError:
             process.kill()
             await process.wait()
-
-
-def _locked(file: IO[bytes]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
